@@ -1,0 +1,12 @@
+"""Pretrained feature extractors, and the feature bank that remembers what they said."""
+
+from tl_toolkit.core.registry import Registry
+
+REGISTRY = Registry(
+    "backbone",
+    {
+        "efficientnet_lite0": "tl_toolkit.backbones.efficientnet_lite:LITE0",
+        "efficientnet_lite1": "tl_toolkit.backbones.efficientnet_lite:LITE1",
+        "efficientnet_lite2": "tl_toolkit.backbones.efficientnet_lite:LITE2",
+    },
+)

@@ -1,0 +1,24 @@
+"""Mistakes that the user can mend, as opposed to ours.
+
+A :class:`UserError` is shown as one line and ends a command with exit code 2. Every other exception is a defect of
+this project and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend; the message is one line that says what is wrong and what to do."""
+
+
+class UnknownNameError(UserError):
+    """A name that no registry entry carries."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"Unknown {kind} {name!r}.{guess} Known: {', '.join(names)}.")

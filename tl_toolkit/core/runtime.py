@@ -1,0 +1,59 @@
+"""TensorFlow, quietly, and only when it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def _native_messages_held() -> Iterator[None]:
+    """Keep back what native libraries write to standard error, and show it after all if the block fails.
+
+    TensorFlow's libraries announce themselves before any logging level is in force; no setting silences that.
+    """
+    try:
+        descriptor = sys.__stderr__.fileno() if sys.__stderr__ else -1
+    except (OSError, ValueError):
+        descriptor = -1
+    if descriptor < 0:
+        yield
+        return
+    saved = os.dup(descriptor)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), descriptor)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, descriptor)
+            os.close(saved)
+
+
+def tensorflow() -> Any:
+    """The module ``tensorflow``, imported without its announcements."""
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with _native_messages_held():
+        import tensorflow as tf
+
+        # The first operation makes the device, which announces itself, too.
+        tf.constant(0)
+    return tf
+
+
+def keras() -> Any:
+    """The module ``keras`` on TensorFlow."""
+    tensorflow()
+    import keras
+
+    return keras

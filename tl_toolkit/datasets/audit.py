@@ -1,0 +1,143 @@
+"""What is wrong with the photos, found out before anything is trained on them.
+
+1. :func:`examine` reads every file once: digest, size, perceptual hash, and whether it is a photo at all.
+2. :func:`group` puts duplicates and near duplicates together. Groups go into the splits, so that no photo is
+   scored by a model that was trained on its twin.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from tl_toolkit.core.records import Audit, Dataset, Quarantined
+from tl_toolkit.datasets.images import BrokenImageError, decode_image
+from tl_toolkit.datasets.photos import Photos
+
+NEAR_DUPLICATES = ((8, 0.50), (12, 0.80), (64, 0.90))
+"""Two photos are near duplicates if, in one row, the bits in which their hashes differ (of 64) are at most the first
+figure and the cosine of their features is at least the second: alike in outline, fairly alike in both, or alike in
+content. On the Slash photos these find re-shot and re-coloured packages of one product, and keep apart different
+products on like backgrounds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examination:
+    """What one reading of every file showed.
+
+    Attributes:
+        readable: int64, shape (n,): indices of the files that are photos; the other arrays are of these n.
+        sha256: Hexadecimal digests.
+        widths, heights: int64, shape (n,), pixels, after EXIF orientation.
+        hashes: bool, shape (n, 64): perceptual hashes.
+        quarantined: The other files.
+    """
+
+    readable: np.ndarray
+    sha256: tuple[str, ...]
+    widths: np.ndarray
+    heights: np.ndarray
+    hashes: np.ndarray
+    quarantined: tuple[Quarantined, ...]
+
+
+def examine(dataset: Dataset, photos: Photos, advance: Callable[[], None] = lambda: None) -> Examination:
+    """Read, digest, decode and hash every file, on all cores; decoded photos stay in ``photos``."""
+    import imagehash
+    from PIL import Image
+
+    def look(index: int) -> tuple[str, int, int, np.ndarray] | Quarantined:
+        try:
+            data = photos.file(index).read_bytes()
+            photo = photos.keep(index, decode_image(data))
+        except (BrokenImageError, OSError) as error:
+            # strerror: the message of an OSError repeats the path.
+            reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            return Quarantined(path=dataset.paths[index], reason=reason)
+        finally:
+            advance()
+        with Image.open(io.BytesIO(data)) as file:
+            width, height = file.size
+        if (width > height) != (photo.shape[1] > photo.shape[0]) and width != height:
+            width, height = height, width  # EXIF lays it on its side
+        bits = imagehash.phash(Image.fromarray(photo)).hash.ravel()
+        return hashlib.sha256(data).hexdigest(), width, height, bits
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = list(pool.map(look, range(len(dataset))))
+    found = [(i, *one) for i, one in enumerate(seen) if not isinstance(one, Quarantined)]
+    return Examination(
+        readable=np.array([one[0] for one in found], np.int64),
+        sha256=tuple(one[1] for one in found),
+        widths=np.array([one[2] for one in found], np.int64),
+        heights=np.array([one[3] for one in found], np.int64),
+        hashes=np.array([one[4] for one in found], bool).reshape(-1, 64),
+        quarantined=tuple(one for one in seen if isinstance(one, Quarantined)),
+    )
+
+
+def group(dataset: Dataset, examination: Examination, features: np.ndarray) -> Audit:
+    """Group duplicates and near duplicates.
+
+    Args:
+        dataset: The readable photos only.
+        examination: Of the same photos.
+        features: float32, shape (n, d): pooled features of the clean photos.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(dataset)
+    first, second = _near_pairs(examination.hashes, features)
+    by_digest: dict[str, list[int]] = defaultdict(list)
+    for index, digest in enumerate(examination.sha256):
+        by_digest[digest].append(index)
+    exact = tuple(tuple(twins) for twins in by_digest.values() if len(twins) > 1)
+    chains = [pair for twins in exact for pair in itertools.pairwise(twins)]
+    links = np.concatenate([np.stack([first, second], 1), np.array(chains, np.int64).reshape(-1, 2)])
+    graph = coo_matrix((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(n, n))
+    _, groups = connected_components(graph, directed=False)
+
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, number in enumerate(groups):
+        members[int(number)].append(index)
+    several = [tuple(m) for m in members.values() if len(m) > 1]
+    identity = sorted(zip(examination.sha256, dataset.labels.tolist(), strict=True))
+    return Audit(
+        paths=dataset.paths,
+        sha256=examination.sha256,
+        widths=examination.widths,
+        heights=examination.heights,
+        groups=groups.astype(np.int64),
+        exact=exact,
+        near=tuple(m for m in several if len({examination.sha256[i] for i in m}) > 1),
+        conflicts=tuple(m for m in several if len({int(dataset.labels[i]) for i in m}) > 1),
+        quarantined=examination.quarantined,
+        fingerprint=hashlib.sha256(repr((identity, dataset.class_names)).encode()).hexdigest(),
+    )
+
+
+def _near_pairs(hashes: np.ndarray, features: np.ndarray, rows: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs first < second of near duplicates, ``rows`` photos against all at a time."""
+    bits = hashes.astype(np.float32) * 2 - 1
+    norms = np.linalg.norm(features, axis=1, keepdims=True)
+    unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
+    pairs = []
+    for start in range(0, len(unit), rows):
+        cosine = unit[start : start + rows] @ unit[start:].T
+        distance = (64 - bits[start : start + rows] @ bits[start:].T) / 2
+        near = np.zeros(cosine.shape, bool)
+        for most, least in NEAR_DUPLICATES:
+            near |= (distance <= most) & (cosine >= least)
+        a, b = np.nonzero(np.triu(near, 1))
+        pairs.append(np.stack([a, b]) + start)
+    first, second = np.concatenate(pairs, 1)
+    return first, second
