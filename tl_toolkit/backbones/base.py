@@ -13,9 +13,10 @@ class Backbone:
 
     Attributes:
         name: Its name in the registry.
-        image_size: Side of the square input, pixels. Photos are resized to it bilinearly, without antialiasing.
+        image_size: Side of the square input that it was trained for, pixels. Photos are
+            resized to the side asked for bilinearly, without antialiasing.
         n_features: Length of the pooled feature vector.
-        build: () -> keras.Model from pixels float32 (n, image_size, image_size, 3) in 0..255, normalised inside, to
+        build: side -> keras.Model from pixels float32 (n, side, side, 3) in 0..255, normalised inside, to
             features float32 (n, n_features). Pretrained weights, never random ones.
         licence: Licence of the weights (SPDX).
         version: Raised when features change, so that no cached feature outlives the code that made it.
@@ -24,6 +25,6 @@ class Backbone:
     name: str
     image_size: int
     n_features: int
-    build: Callable[[], Any]
+    build: Callable[[int], Any]
     licence: str
     version: int

@@ -115,7 +115,7 @@ def _backbone(number: int, size: int, width: float, depth: float) -> Backbone:
         name=f"efficientnet_lite{number}",
         image_size=size,
         n_features=_HEAD,
-        build=lambda: _build(number, size, width, depth),
+        build=lambda side: _build(number, side, width, depth),
         licence="Apache-2.0",
         version=1,
     )

@@ -48,6 +48,8 @@ def tensorflow() -> Any:
 
         # The first operation makes the device, which announces itself, too.
         tf.constant(0)
+    # Its warnings are about how this package calls it: another shape of heads is another program, on purpose.
+    tf.get_logger().setLevel("ERROR")
     return tf
 
 

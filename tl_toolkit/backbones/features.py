@@ -1,0 +1,207 @@
+"""The feature bank: what each backbone says of each view of each photo, computed once and kept on disk.
+
+A file of the bank is a block: rows of (SHA-256 of the photo's file, features) for one view under one key, which names
+everything else that the features depend on. Blocks are never changed. So another data set that shares photos shares
+their features, a photo more costs one row, and a killed run loses the block that it was computing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+from tl_toolkit.backbones import REGISTRY
+from tl_toolkit.backbones.base import Backbone
+from tl_toolkit.core.console import warn
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import written_whole
+from tl_toolkit.core.runtime import tensorflow
+
+_BATCH = 32
+_BLOCK = 2048
+"""Most rows of a block, so that a run over many photos can be killed at small cost."""
+
+CLEAN = "clean"
+"""Key of view 0, which is the same for all policies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ViewSource:
+    """Where the bank gets its pixels from.
+
+    Attributes:
+        ids: SHA-256 of each photo's file, hexadecimal, length n.
+        key: What the pixels of views 1, 2, ... depend on besides the photo and the view's number.
+        views: Number of views, the clean one included.
+        pixels: (photo number, view number) -> uint8 RGB, shape (height, width, 3). Called from several threads.
+    """
+
+    ids: tuple[str, ...]
+    key: str
+    views: int
+    pixels: Callable[[int, int], np.ndarray]
+
+
+def resolve(specification: str) -> list[tuple[Backbone, int]]:
+    """The backbones of a specification and their input sizes in pixels.
+
+    ``name``, ``name@size`` for another input size, and several of them joined by ``+``.
+
+    Raises:
+        UserError: a name or size that cannot be.
+    """
+    parts = []
+    for part in specification.split("+"):
+        name, at, size = part.partition("@")
+        backbone = REGISTRY.get(name)
+        if at and not (size.isdecimal() and 32 <= int(size) <= 1024):
+            raise UserError(f"Backbone {part!r}: the input size must be a whole number of pixels from 32 to 1024.")
+        parts.append((backbone, int(size) if at else backbone.image_size))
+    return parts
+
+
+@lru_cache(maxsize=4)
+def _extractor(name: str, size: int) -> Callable[[Any], Any]:
+    """Pixels float32 (n, size, size, 3) -> features: the network as a graph of constants, which runs 1.4 times as
+    fast as the Keras model because convolutions absorb their normalisation."""
+    tf = tensorflow()
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    model = REGISTRY.get(name).build(size)
+    signature = tf.TensorSpec((None, size, size, 3), tf.float32)
+    graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(signature)
+    frozen = convert_variables_to_constants_v2(graph)
+    return lambda pixels: frozen(pixels)[0]
+
+
+class FeatureBank:
+    """Features on disk, computed where they are missing.
+
+    Args:
+        folder: Where blocks are kept; made when needed.
+
+    Attributes:
+        computed: Image views that went through a backbone so far.
+        reused: Image views that were read from disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.computed = 0
+        self.reused = 0
+
+    def features(
+        self, specification: str, source: ViewSource, advance: Callable[[int], None] = lambda _: None
+    ) -> np.ndarray:
+        """Features of every view, those of several backbones side by side.
+
+        Args:
+            specification: See :func:`resolve`.
+            source: Photos and views.
+            advance: Called with the number of image views done, for progress.
+
+        Returns:
+            float32, shape (n, views, d).
+
+        Raises:
+            OSError: the bank cannot be written.
+        """
+        parts = resolve(specification)
+        table = np.empty((len(source.ids), source.views, sum(b.n_features for b, _ in parts)), np.float32)
+        at = 0
+        for backbone, size in parts:
+            for view in range(source.views):
+                table[:, view, at : at + backbone.n_features] = self._view(backbone, size, source, view, advance)
+            at += backbone.n_features
+        return table
+
+    def _view(
+        self, backbone: Backbone, size: int, source: ViewSource, view: int, advance: Callable[[int], None]
+    ) -> np.ndarray:
+        """Features of one view of all photos by one backbone: float32, shape (n, backbone.n_features)."""
+        folder = self._folder(backbone, size, source.key if view else CLEAN, view)
+        rows = self._read(folder, backbone)
+        if any(i not in rows for i in source.ids):
+            folder.mkdir(parents=True, exist_ok=True)
+            # A second process that wants the same waits here, and then finds it done.
+            with filelock.FileLock(folder / ".lock"):
+                rows = self._read(folder, backbone)
+                wanted: dict[str, int] = {}
+                for index, identity in enumerate(source.ids):
+                    if identity not in rows:
+                        wanted.setdefault(identity, index)
+                missing = list(wanted.values())
+                for start in range(0, len(missing), _BLOCK):
+                    self._compute(backbone, size, source, view, missing[start : start + _BLOCK], folder, advance)
+                self.computed += len(missing)
+                self.reused -= len(missing)
+                rows = self._read(folder, backbone)
+        self.reused += len(source.ids)
+        return np.stack([rows[i] for i in source.ids])
+
+    def _folder(self, backbone: Backbone, size: int, key: str, view: int) -> Path:
+        readable = re.sub(r"[^a-z0-9.]+", "-", key.lower()).strip("-")[:60]
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+        return self.folder / f"{backbone.name}-v{backbone.version}-{size}px" / f"{readable}-{digest}" / f"{view:03d}"
+
+    def _read(self, folder: Path, backbone: Backbone) -> dict[str, np.ndarray]:
+        """Identity -> features of all blocks, memory-mapped."""
+        rows: dict[str, np.ndarray] = {}
+        for path in sorted(folder.glob("block-*.npy")):
+            try:
+                block = np.load(path, mmap_mode="r")
+                if block.dtype != _row_type(backbone.n_features):
+                    raise ValueError(f"rows of type {block.dtype}")
+            except (ValueError, EOFError) as error:
+                warn(f"{path} is damaged ({error}); its features are computed again.")
+                path.unlink(missing_ok=True)
+                continue
+            rows.update(zip((i.tobytes().hex() for i in block["id"]), block["features"], strict=True))
+        return rows
+
+    def _compute(
+        self,
+        backbone: Backbone,
+        size: int,
+        source: ViewSource,
+        view: int,
+        indices: Sequence[int],
+        folder: Path,
+        advance: Callable[[int], None],
+    ) -> None:
+        """Compute the features of some photos and write them as one block."""
+        tf = tensorflow()
+        extract = _extractor(backbone.name, size)
+        block = np.empty(len(indices), _row_type(backbone.n_features))
+        for row, index in enumerate(indices):
+            block["id"][row] = np.frombuffer(bytes.fromhex(source.ids[index]), np.uint8)
+
+        def prepare(index: int) -> Any:
+            # The same operation as in an exported model's graph, so that both see the same pixels.
+            return tf.image.resize(source.pixels(index, view), (size, size))
+
+        starts = range(0, len(indices), _BATCH)
+        with ThreadPoolExecutor(2) as pool:
+            ahead = pool.map(prepare, indices[:_BATCH])
+            for start in starts:
+                pixels = tf.stack(list(ahead))
+                # The next batch is decoded and augmented while this one goes through the backbone.
+                ahead = pool.map(prepare, indices[start + _BATCH : start + 2 * _BATCH])
+                block["features"][start : start + _BATCH] = extract(pixels).numpy()
+                advance(len(pixels))
+        name = hashlib.sha256(block["id"].tobytes()).hexdigest()[:24]
+        with written_whole(folder / f"block-{name}.npy") as file:
+            np.save(file, block)
+
+
+def _row_type(n_features: int) -> np.dtype:
+    return np.dtype([("id", np.uint8, (32,)), ("features", np.float32, (n_features,))])

@@ -1,0 +1,81 @@
+"""A ``.keras`` file: uint8 RGB photos of any size in, probabilities and labels out, preprocessing inside."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_toolkit.core.files import sha256, written_whole
+from tl_toolkit.core.records import ExportedModel
+from tl_toolkit.core.runtime import keras
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability that passes the check."""
+
+
+def export(
+    folder: Path,
+    branches: Sequence[tuple[Callable[[int], Any], int]],
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    class_names: tuple[str, ...],
+    photos: Sequence[np.ndarray],
+    expected: np.ndarray,
+) -> ExportedModel:
+    """Write ``folder/model.keras``, load it again, and compare what it says.
+
+    The loaded model maps uint8 RGB photos (m, height, width, 3) to a dictionary of ``probabilities``, float32
+    (m, k), and ``label``, the names as strings (m,). It is built of Keras' own layers alone.
+
+    Args:
+        folder: Where the file goes.
+        branches: (side -> backbone, side) of each backbone; features stand side by side in this order.
+        kernel: float32, shape (d, k), on raw features.
+        bias: float32, shape (k,).
+        class_names: The k labels.
+        photos: Photos to check the file on, uint8 RGB.
+        expected: float32, shape (photos, k): what the pipeline says of them.
+
+    Raises:
+        RuntimeError: the file's probabilities differ by more than :data:`TOLERANCE`.
+    """
+    k = keras()
+    inputs = k.Input((None, None, 3), dtype="uint8", name="photos")
+    # Resizing gives back the type that it is given: integers would be rounded.
+    values = k.ops.cast(inputs, "float32")
+    features = []
+    for build, side in branches:
+        pixels = k.layers.Resizing(side, side, "bilinear")(values)
+        # Without training=False an export to other formats would trace batch normalisation in training mode.
+        features.append(build(side)(pixels, training=False))
+    joined = features[0] if len(features) == 1 else k.layers.Concatenate()(features)
+    head = k.layers.Dense(len(class_names), activation="softmax", name="probabilities")
+    probabilities = head(joined)
+    head.set_weights([kernel, bias])
+    labels = k.layers.StringLookup(vocabulary=list(class_names), num_oov_indices=0, invert=True, name="label")
+    outputs = {"probabilities": probabilities, "label": labels(k.ops.argmax(probabilities, axis=-1))}
+    model = k.Model(inputs, outputs, name="tl_toolkit_classifier")
+
+    path = folder / "model.keras"
+    with tempfile.TemporaryDirectory() as temporary:
+        saved = Path(temporary) / "model.keras"
+        model.save(saved)
+        with written_whole(path) as file:
+            file.write(saved.read_bytes())
+    loaded = k.saving.load_model(path)
+    said = np.concatenate([np.asarray(loaded(photo[None])["probabilities"]) for photo in photos])
+    difference = float(np.abs(said - expected).max())
+    if not difference <= TOLERANCE:
+        raise RuntimeError(f"{path} says other probabilities than the pipeline: up to {difference:.2g} apart.")
+    return ExportedModel(
+        path=path.name,
+        format="keras",
+        sha256=sha256(path),
+        size=path.stat().st_size,
+        max_difference=difference,
+        checked=len(photos),
+    )

@@ -1,0 +1,159 @@
+"""``run.json`` and the tables beside it: what a run found, for machines. Its schema is ``core/run.schema.json``."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict
+from typing import Any
+
+from tl_toolkit.core.records import (
+    Audit,
+    Comparison,
+    Dataset,
+    Evaluation,
+    ExportedModel,
+    SearchResult,
+    SearchSpace,
+    Splits,
+)
+from tl_toolkit.core.runs import environment, plain
+
+SCHEMA_VERSION = 1
+
+
+def run_record(
+    *,
+    dataset: Dataset,
+    audit: Audit,
+    splits: Splits,
+    space: SearchSpace,
+    engine: str,
+    seed: int,
+    found: SearchResult,
+    evaluation: Evaluation,
+    reference: Evaluation,
+    comparison: Comparison,
+    model: ExportedModel,
+    steps: dict[str, float],
+    total_seconds: float,
+    peak_memory: int,
+    computed: int,
+    reused: int,
+    command: str,
+    smoke: bool,
+) -> dict[str, Any]:
+    """The content of ``run.json``."""
+    outer = [study for study in found.winners if study.startswith("outer-")]
+    final = found.winner("final")
+    inner = [found.winner(study).score for study in outer]
+    return plain(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "command": command,
+            "smoke": smoke,
+            "seed": seed,
+            "dataset": {
+                "name": dataset.name,
+                "is_sample": dataset.is_sample,
+                "n_images": len(dataset),
+                "n_groups": len(set(audit.groups.tolist())),
+                "class_names": dataset.class_names,
+                "class_counts": dict(zip(dataset.class_names, dataset.counts.tolist(), strict=True)),
+                "source": dataset.source,
+                "licence": dataset.licence,
+                "notes": dataset.notes,
+                "fingerprint": audit.fingerprint,
+            },
+            "audit": {
+                "exact_duplicates": [[audit.paths[i] for i in twins] for twins in audit.exact],
+                "near_duplicates": [[audit.paths[i] for i in twins] for twins in audit.near],
+                "label_conflicts": [[audit.paths[i] for i in twins] for twins in audit.conflicts],
+                "quarantined": [asdict(one) for one in audit.quarantined],
+            },
+            "splits": {
+                "n_outer": splits.n_outer,
+                "n_inner": splits.n_inner,
+                "seed": splits.seed,
+                "notes": splits.notes,
+            },
+            "evaluation": _evaluated(evaluation),
+            "comparison": comparison,
+            "search": {
+                "engine": engine,
+                "space": space.name,
+                "space_sha256": space.sha256,
+                "metric": space.metric,
+                "n_trials": len(found.trials),
+                "trials_per_study": space.trials,
+                "stopped": found.stopped,
+                "seconds": found.seconds,
+                "trials_per_minute": 60 * len(found.trials) / max(found.seconds, 1e-9),
+                "best": final.config,
+                "best_inner_score": final.score,
+                "outer_winners": {study: found.winner(study).config for study in outer},
+                "outer_winners_inner_score": sum(s for s in inner if s is not None) / len(inner),
+                "reference": {"settings": space.reference, **_evaluated(reference)},
+            },
+            "features": {"computed": computed, "reused": reused},
+            "model": model,
+            "timing": {"total_seconds": total_seconds, "steps": steps},
+            "peak_memory_bytes": peak_memory,
+            "environment": environment(),
+        }
+    )
+
+
+def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "metrics": evaluation.metrics,
+        "per_class": {
+            name: {"support": evaluation.support[name], **figures} for name, figures in evaluation.per_class.items()
+        },
+        "confusion": evaluation.confusion,
+        "fold_metrics": evaluation.fold_metrics,
+    }
+
+
+def trials_table(found: SearchResult) -> str:
+    """``trials.csv``: one line a trial, with its settings and the score of every inner fold."""
+    rows = [
+        {
+            "study": trial.study,
+            "number": trial.number,
+            "state": trial.state,
+            "score": trial.score,
+            **{f"fold_{i}": value for i, value in enumerate(trial.fold_scores)},
+            "seconds": round(trial.seconds, 4),
+            **asdict(trial.config),
+            "error": trial.error or "",
+        }
+        for trial in found.trials
+    ]
+    return _csv(rows)
+
+
+def predictions_table(dataset: Dataset, splits: Splits, evaluation: Evaluation) -> str:
+    """``predictions.csv``: one line a photo, as predicted by the model of the outer fold that left it out."""
+    names = dataset.class_names
+    rows = []
+    for i, path in enumerate(dataset.paths):
+        probabilities = evaluation.probabilities[i]
+        rows.append(
+            {
+                "path": path,
+                "fold": int(splits.outer[i]),
+                "label": names[dataset.labels[i]],
+                "predicted": names[int(probabilities.argmax())],
+                **{f"p_{name}": f"{p:.6f}" for name, p in zip(names, probabilities, strict=True)},
+            }
+        )
+    return _csv(rows)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
