@@ -215,6 +215,14 @@ def test_sizes_are_of_the_file_after_its_orientation(tmp_path: Path) -> None:
     assert [max(photos[i].shape) for i in range(2)] == [512, 512]
 
 
+def test_an_almost_square_photo_is_not_laid_on_its_side(tmp_path: Path) -> None:
+    # Decoded it is square: 512 x 512.
+    picture(0, 2000, 1999).save(tmp_path / "wide.jpg")
+    dataset = dataset_of(tmp_path, ["wide.jpg"], [0])
+    seen = examine(dataset, Photos(tmp_path, dataset.paths))
+    assert (seen.widths.tolist(), seen.heights.tolist()) == ([2000], [1999])
+
+
 def test_photos_are_decoded_once_while_they_fit(folder: Path) -> None:
     photos = Photos(folder, ("a.png", "b.png", "c.png"), budget=2 * 96 * 64 * 3)
     assert len(photos) == 3

@@ -108,10 +108,10 @@ def _save_global(pickler: Any, item: Global) -> None:
     pickler.write(pickle.GLOBAL + f"{item.module}\n{item.name}\n".encode())
 
 
-class Pickler(pickle._Pickler):  # type: ignore[name-defined]
+class Pickler(pickle._Pickler):
     """Writes tensors as PyTorch does, without PyTorch."""
 
-    dispatch = {**pickle._Pickler.dispatch, Global: _save_global}  # type: ignore[attr-defined]  # noqa: RUF012
+    dispatch = {**pickle._Pickler.dispatch, Global: _save_global}  # noqa: RUF012
 
     def persistent_id(self, item: object) -> object:
         if isinstance(item, Storage):
@@ -120,10 +120,10 @@ class Pickler(pickle._Pickler):  # type: ignore[name-defined]
 
 
 class Tensor:
-    """A tensor over a storage; ``what`` can be another global, for files that are up to no good."""
+    """Pickled as the call that rebuilds a tensor over a storage."""
 
     def __init__(self, storage: Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
-        self.arguments = (storage, offset, shape, strides, False, OrderedDict())
+        self.arguments: tuple[object, ...] = (storage, offset, shape, strides, False, OrderedDict())
 
 
 def _save_tensor(pickler: Any, item: Tensor) -> None:

@@ -205,6 +205,14 @@ def test_other_rows_do_not_change_a_head_in_any_bit() -> None:
     assert (np.abs(before.kernels - after.kernels).max((1, 2)) > 1e-4)[len(CONFIGS) :].all()
 
 
+def test_a_head_ends_with_its_epochs_whoever_keeps_it_company() -> None:
+    # Some of its batches are empty, which must not be made up for while a longer head is still at work.
+    task = HeadTask(config=CONFIGS["few_rows"], rows=rows_of("few_rows"))
+    longer = HeadTask(config=dataclasses.replace(task.config, epochs=9), rows=np.ones(N, bool))
+    alone, accompanied = (train_heads(TABLE, K, tasks, seed=SEED) for tasks in ([task], [task, longer]))
+    np.testing.assert_allclose(accompanied.kernels[0], alone.kernels[0], rtol=0, atol=1e-5)
+
+
 def test_later_views_than_asked_for_do_not_matter(varied: Heads) -> None:
     features = TABLE.features.copy()
     features[:, 2] = 1e3

@@ -41,7 +41,7 @@ def compare(
             f"evaluations of the same photos must hold, got other labels or classes for {first.title!r} "
             f"than for {second.title!r}"
         )
-    from scipy.stats import binomtest  # takes half a second to import
+    from scipy.stats import binomtest  # takes a second to import
 
     labels, k = first.labels, len(first.support)
     predictions = [evaluation.probabilities.argmax(axis=1) for evaluation in (first, second)]
