@@ -20,7 +20,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from tl_toolkit.datasets.images import MAX_BYTES, MAX_SIDE, SUFFIXES, BrokenImageError, decode_image
+from tl_toolkit.datasets.images import MAX_BYTES, MAX_SIDE, SUFFIXES, BrokenImageError, decode_image, upright_size
 
 
 def photo(width: int, height: int, seed: int = 0, detail: int = 8) -> np.ndarray:
@@ -160,8 +160,10 @@ class TestOrientation:
         options: dict[str, Any] = {"lossless": True} if file_format == "WEBP" else {}
         plain = decode_image(encode(PHOTO, file_format, **options))
         tag = {"tiffinfo": {274: orientation}} if file_format == "TIFF" else {"exif": exif(orientation)}
-        turned = decode_image(encode(PHOTO, file_format, **options, **tag))
+        file = encode(PHOTO, file_format, **options, **tag)
+        turned = decode_image(file)
         np.testing.assert_array_equal(turned, EXIF_TRANSFORMS[orientation](plain))
+        assert upright_size(file) == (turned.shape[1], turned.shape[0])
 
     @pytest.mark.parametrize("file_format", ["JPEG", "TIFF"])
     def test_goes_with_shrinking(self, file_format: str) -> None:

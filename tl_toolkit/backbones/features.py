@@ -8,12 +8,14 @@ their features, a photo more costs one row, and a killed run loses the block tha
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import filelock
@@ -24,9 +26,8 @@ from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.core.console import warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import written_whole
-from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.runtime import native_messages_held, tensorflow
 
-_BATCH = 32
 _BLOCK = 2048
 """Most rows of a block, so that a run over many photos can be killed at small cost."""
 
@@ -70,17 +71,42 @@ def resolve(specification: str) -> list[tuple[Backbone, int]]:
 
 
 @lru_cache(maxsize=4)
-def _extractor(name: str, size: int) -> Callable[[Any], Any]:
-    """Pixels float32 (n, size, size, 3) -> features: the network as a graph of constants, which runs 1.4 times as
-    fast as the Keras model because convolutions absorb their normalisation."""
+def _program(name: str, size: int) -> bytes:
+    """The network as a LiteRT program, from pixels float32 (1, size, size, 3) to features float32 (1, n_features).
+
+    One photo at a time on one thread, and as many such programs as there are cores: two to three times as fast here as
+    TensorFlow on batches (``benchmarks/bench_features.py``), and a photo's features do not depend on its company.
+    """
     tf = tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     model = REGISTRY.get(name).build(size)
-    signature = tf.TensorSpec((None, size, size, 3), tf.float32)
+    signature = tf.TensorSpec((1, size, size, 3), tf.float32)
     graph = tf.function(lambda pixels: model(pixels, training=False)).get_concrete_function(signature)
-    frozen = convert_variables_to_constants_v2(graph)
-    return lambda pixels: frozen(pixels)[0]
+    with native_messages_held():
+        # Frozen first: the converter takes five times as long to find the weights of variables, if it finds them.
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([convert_variables_to_constants_v2(graph)])
+        return converter.convert()
+
+
+def _extractors(name: str, size: int, count: int) -> list[Callable[[Any], np.ndarray]]:
+    """``count`` copies of a backbone, each for one thread: pixels float32 (size, size, 3) -> features (n_features,)."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    def extractor() -> Callable[[Any], np.ndarray]:
+        interpreter = Interpreter(model_content=_program(name, size), num_threads=1)
+        interpreter.allocate_tensors()
+        [into], [out] = interpreter.get_input_details(), interpreter.get_output_details()
+
+        def extract(pixels: Any) -> np.ndarray:
+            interpreter.set_tensor(into["index"], pixels[None])
+            interpreter.invoke()
+            return interpreter.get_tensor(out["index"])[0]
+
+        return extract
+
+    with native_messages_held():
+        return [extractor() for _ in range(count)]
 
 
 class FeatureBank:
@@ -180,24 +206,25 @@ class FeatureBank:
     ) -> None:
         """Compute the features of some photos and write them as one block."""
         tf = tensorflow()
-        extract = _extractor(backbone.name, size)
         block = np.empty(len(indices), _row_type(backbone.n_features))
         for row, index in enumerate(indices):
             block["id"][row] = np.frombuffer(bytes.fromhex(source.ids[index]), np.uint8)
+        idle: SimpleQueue[Callable[[Any], np.ndarray]] = SimpleQueue()
+        cores = os.cpu_count() or 1
+        for extract in _extractors(backbone.name, size, cores):
+            idle.put(extract)
 
-        def prepare(index: int) -> Any:
+        def fill(row: int) -> None:
             # The same operation as in an exported model's graph, so that both see the same pixels.
-            return tf.image.resize(source.pixels(index, view), (size, size))
+            pixels = tf.image.resize(source.pixels(indices[row], view), (size, size)).numpy()
+            extract = idle.get()
+            block["features"][row] = extract(pixels)
+            idle.put(extract)
+            advance(1)
 
-        starts = range(0, len(indices), _BATCH)
-        with ThreadPoolExecutor(2) as pool:
-            ahead = pool.map(prepare, indices[:_BATCH])
-            for start in starts:
-                pixels = tf.stack(list(ahead))
-                # The next batch is decoded and augmented while this one goes through the backbone.
-                ahead = pool.map(prepare, indices[start + _BATCH : start + 2 * _BATCH])
-                block["features"][start : start + _BATCH] = extract(pixels).numpy()
-                advance(len(pixels))
+        with ThreadPoolExecutor(cores) as pool:
+            for _ in pool.map(fill, range(len(indices))):
+                pass  # raises what a thread raised
         name = hashlib.sha256(block["id"].tobytes()).hexdigest()[:24]
         with written_whole(folder / f"block-{name}.npy") as file:
             np.save(file, block)

@@ -34,7 +34,7 @@ class _Tensor:
     def array(self) -> np.ndarray:
         elements = self.storage.elements
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.strides, strict=True))
-        if 0 in self.shape or min(self.strides, default=0) < 0 or not 0 <= last < elements.size:
+        if 0 in self.shape or min((self.offset, *self.strides)) < 0 or last >= elements.size:
             raise pickle.UnpicklingError(f"A tensor of shape {self.shape} reaches outside its storage.")
         strides = tuple(s * elements.itemsize for s in self.strides)
         return np.lib.stride_tricks.as_strided(elements[self.offset :], self.shape, strides).copy()
@@ -76,18 +76,30 @@ def read_state(path: Path) -> dict[str, np.ndarray]:
     Raises:
         pickle.UnpicklingError: the file is not of this format, is cut short, or names anything but tensors.
     """
-    with path.open("rb") as file:
-        if _StateUnpickler(file).load() != _MAGIC_NUMBER:
-            raise pickle.UnpicklingError(f"{path.name} is not a legacy PyTorch file.")
-        for _ in ("protocol version", "system information"):
-            _StateUnpickler(file).load()
-        unpickler = _StateUnpickler(file)
-        state = unpickler.load()
-        for key in _StateUnpickler(file).load():
-            storage = unpickler.storages[key]
-            count = int.from_bytes(file.read(8), "little")
-            data = file.read(count * storage.elements.itemsize)
-            if count != storage.elements.size or len(data) != storage.elements.nbytes:
-                raise pickle.UnpicklingError(f"{path.name} is cut short or damaged at storage {key}.")
-            storage.elements = np.frombuffer(data, storage.elements.dtype)
-    return {name: tensor.array() for name, tensor in state.items()}
+    try:
+        with path.open("rb") as file:
+            state = _read(file, path.name)
+        return {name: tensor.array() for name, tensor in state.items()}
+    except (pickle.UnpicklingError, OSError):
+        raise
+    # Not a list of types: on damaged data pickle raises whatever its instructions run into.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise pickle.UnpicklingError(f"{path.name} is no legacy PyTorch file, or is damaged ({reason}).") from error
+
+
+def _read(file: BinaryIO, name: str) -> dict[str, _Tensor]:
+    if _StateUnpickler(file).load() != _MAGIC_NUMBER:
+        raise pickle.UnpicklingError(f"{name} is not a legacy PyTorch file.")
+    for _ in ("protocol version", "system information"):
+        _StateUnpickler(file).load()
+    unpickler = _StateUnpickler(file)
+    state = unpickler.load()
+    for key in _StateUnpickler(file).load():
+        storage = unpickler.storages[key]
+        count = int.from_bytes(file.read(8), "little")
+        data = file.read(count * storage.elements.itemsize)
+        if count != storage.elements.size or len(data) != storage.elements.nbytes:
+            raise pickle.UnpicklingError(f"{name} is cut short or damaged at storage {key}.")
+        storage.elements = np.frombuffer(data, storage.elements.dtype)
+    return state

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @contextmanager
-def _native_messages_held() -> Iterator[None]:
+def native_messages_held() -> Iterator[None]:
     """Keep back what native libraries write to standard error, and show it after all if the block fails.
 
     TensorFlow's libraries announce themselves before any logging level is in force; no setting silences that.
@@ -43,7 +43,7 @@ def tensorflow() -> Any:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _native_messages_held():
+    with native_messages_held():
         import tensorflow as tf
 
         # The first operation makes the device, which announces itself, too.

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import itertools
 import os
 from collections import defaultdict
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_toolkit.core.records import Audit, Dataset, Quarantined
-from tl_toolkit.datasets.images import BrokenImageError, decode_image
+from tl_toolkit.datasets.images import BrokenImageError, decode_image, upright_size
 from tl_toolkit.datasets.photos import Photos
 
 NEAR_DUPLICATES = ((8, 0.50), (12, 0.80), (64, 0.90))
@@ -64,10 +63,7 @@ def examine(dataset: Dataset, photos: Photos, advance: Callable[[], None] = lamb
             return Quarantined(path=dataset.paths[index], reason=reason)
         finally:
             advance()
-        with Image.open(io.BytesIO(data)) as file:
-            width, height = file.size
-        if (width > height) != (photo.shape[1] > photo.shape[0]) and width != height:
-            width, height = height, width  # EXIF lays it on its side
+        width, height = upright_size(data)
         bits = imagehash.phash(Image.fromarray(photo)).hash.ravel()
         return hashlib.sha256(data).hexdigest(), width, height, bits
 

@@ -117,6 +117,19 @@ def decode_image(source: Path | bytes, *, max_side: int | None = MAX_SIDE) -> np
         raise BrokenImageError(reason or f"damaged ({type(error).__name__})") from error
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Width and height in pixels of a photo that :func:`decode_image` can decode, after EXIF orientation.
+
+    Args:
+        data: The file's whole content.
+    """
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+        if file.format in ("PNG", "TIFF"):
+            file.load()  # a PNG may have its EXIF behind the pixels, and a TIFF turns upright while it loads
+        width, height = file.size
+        return (height, width) if _orientation(file) in (5, 6, 7, 8) else (width, height)
+
+
 def _read(path: Path) -> bytes:
     # The whole file and not an open handle: a damaged TIFF may announce a tag of 30 GB. Reading that from
     # memory stops at the end of what there is, where a file object would reserve 30 GB first.

@@ -10,8 +10,8 @@ features: ``W = V / deviation`` where ``V`` acts on standardised ones. Then for 
 
     logits = (x - m_j) W          and          dL/dV = (x - m_j)^T g / deviation,
 
-so the products of all heads share ``x``, and the distinct means are simply further rows of the batch. Steps are taken
-in the coordinates of ``V``, as Keras would behind a ``Normalization`` layer.
+so the products of all heads share ``x``. Steps are taken in the coordinates of ``V``, as Keras would behind a
+``Normalization`` layer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ import numpy as np
 from tl_toolkit.core.records import FeatureTable, TrainingConfig
 from tl_toolkit.core.runtime import tensorflow
 
-_COLUMNS = 512
-"""Kernel columns of one program: enough for an efficient product, few enough to stay in a laptop's cache."""
+_COLUMNS = 128
+"""Kernel columns of one program: enough for an efficient product, and few enough that little is lost where heads do not
+fill the last one. All programs are of this size, for each size would be compiled anew."""
 
 _STEPS = 256
 """Batches are handed over in multiples of this, so that the compiled program fits other numbers of epochs."""
@@ -163,9 +164,7 @@ def train_heads(
         members.sort(key=lambda i: tasks[i].config.epochs)
         for start in range(0, len(members), full):
             chunk = members[start : start + full]
-            # Few sizes, so that few programs are compiled; a filler repeats the last head.
-            size = full if len(chunk) > full // 4 else max(1, full // 4)
-            padded = chunk + [chunk[-1]] * (size - len(chunk))
+            padded = chunk + [chunk[-1]] * (full - len(chunk))
             for i in chunk:
                 key = tasks[i].rows.tobytes()
                 if key not in standardised:
@@ -189,14 +188,9 @@ def _run(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernels (heads, d, k) and biases (heads, k) of heads that share a batch matrix."""
-    n, _, d = table.features.shape
+    n, all_views, d = table.features.shape
     configs = [task.config for task in tasks]
-    keys = [task.rows.tobytes() for task in tasks]
-    distinct = list(dict.fromkeys(keys))
-    mean_of = np.array([distinct.index(key) for key in keys], np.int32)
-    means = np.zeros((-(-len(distinct) // 8) * 8, d), np.float32)
-    means[: len(distinct)] = [standardised[key][0] for key in distinct]
-    inverse = np.stack([standardised[key][1] for key in keys], 1)
+    means, inverse = (np.stack([standardised[t.rows.tobytes()][part] for t in tasks], 1) for part in (0, 1))
 
     images, chosen = batches(n, views, batch_size, max(c.epochs for c in configs), seed)
     steps = len(images)
@@ -217,23 +211,20 @@ def _run(
         "steps": column([c.epochs * per_epoch for c in configs]),
     }
     weights = np.stack([class_weights(table.labels[t.rows], n_classes, t.config.class_weight) for t in tasks])
-    features = np.ascontiguousarray(table.features[:, :views]).reshape(n * views, d)
     kernel, bias = _program()(
-        features,
+        np.ascontiguousarray(table.features).reshape(n * all_views, d),
         table.labels.astype(np.int32),
         np.pad(images, fill),
         np.pad(chosen, fill),
         np.int32(steps),
-        np.int32(views),
+        np.int32(all_views),
         np.stack([task.rows for task in tasks], 1).astype(np.float32),
         weights,
         means,
-        mean_of,
         inverse,
         hyper,
         np.float32(dropout),
-        np.int32(seed % 2**31),
-        drop=dropout > 0,
+        np.uint32(seed % 2**32),
     )
     return kernel.numpy().transpose(1, 0, 2), bias.numpy()
 
@@ -254,49 +245,54 @@ def _program() -> Any:
         rows,
         weights,
         means,
-        mean_of,
         inverse,
         hyper,
         dropout,
         seed,
-        drop,
     ):
         heads, classes = weights.shape
         d = features.shape[1]
         shape = (d, heads, classes)
-        inverse = inverse[:, :, None]
-        # (distinct means, heads): which mean belongs to which head.
-        owner = tf.one_hot(mean_of, means.shape[0], axis=0)
+        means, inverse = means[:, :, None], inverse[:, :, None]
 
         def per_head(name: str) -> Any:
             return hyper[name][:, None]
 
+        def stirred(bits):  # type: ignore[no-untyped-def]
+            for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
+                shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))
+                bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint32)
+            return bits
+
+        cells = tf.reshape(tf.range(images.shape[1] * d), (images.shape[1], d))
+
+        def dropped(x, i):  # type: ignore[no-untyped-def]
+            # Numbered cells through MurmurHash3's finaliser: TensorFlow's generators would take most of the time.
+            key = stirred(tf.cast(i, tf.uint32) + stirred(seed))
+            noise = tf.cast(stirred(stirred(tf.cast(cells, tf.uint32)) + key), tf.float32) * 2.0**-32
+            return tf.where(noise >= dropout, x / (1.0 - dropout), 0.0)
+
         def step(i, kernel, kernel_1, kernel_2, bias, bias_1, bias_2, taken):  # type: ignore[no-untyped-def]
             image = tf.maximum(images[i], 0)
             x = tf.gather(features, image * views + chosen[i])
-            if drop:
-                noise = tf.random.stateless_uniform(tf.shape(x), tf.stack([seed, i]))
-                x = tf.where(noise >= dropout, x / (1.0 - dropout), 0.0)
+            x = tf.cond(dropout > 0, lambda: dropped(x, i), lambda: x)
             label = tf.gather(labels, image)
             used = tf.gather(rows, image) * tf.cast(images[i] >= 0, tf.float32)[:, None]
             count = tf.reduce_sum(used, 0)
 
-            batch = tf.concat([x, means], 0)
-            product = tf.reshape(batch @ tf.reshape(kernel, (d, heads * classes)), (-1, heads, classes))
-            offset = tf.reduce_sum(product[tf.shape(x)[0] :] * owner[:, :, None], 0)
-            logits = product[: tf.shape(x)[0]] - offset + bias
+            product = tf.reshape(x @ tf.reshape(kernel, (d, heads * classes)), (-1, heads, classes))
+            logits = product - tf.reduce_sum(means * kernel, 0) + bias
             smoothing = per_head("smoothing")
             target = tf.one_hot(label, classes)[:, None] * (1.0 - smoothing) + smoothing / classes
             weight = used * tf.gather(tf.transpose(weights), label) / tf.maximum(count, 1.0)
             gradient = (tf.nn.softmax(logits) - target) * weight[:, :, None]
 
             total = tf.reduce_sum(gradient, 0)
-            against_means = -owner[:, :, None] * total
-            flat = tf.reshape(tf.concat([gradient, against_means], 0), (-1, heads * classes))
-            slope = tf.reshape(tf.matmul(batch, flat, transpose_a=True), shape) * inverse
+            flat = tf.reshape(gradient, (-1, heads * classes))
+            slope = (tf.reshape(tf.matmul(x, flat, transpose_a=True), shape) - means * total) * inverse
 
             # A head at its end, or without a row in this batch, stands still.
-            active = (taken < hyper["steps"]) & (count > 0)
+            active = (tf.cast(i, tf.float32) < hyper["steps"]) & (count > 0)
             done = taken / hyper["steps"]
             cosine = 0.5 * (1.0 + tf.cos(np.pi * done))
             rate = (hyper["rate"] * tf.where(hyper["cosine"] > 0, cosine, 1.0))[:, None]
@@ -331,7 +327,6 @@ def _program() -> Any:
         zeros, flat_zeros = tf.zeros(shape), tf.zeros((heads, classes))
         start = (0, zeros, zeros, zeros, flat_zeros, flat_zeros, flat_zeros, tf.zeros(heads))
         _, kernel, _, _, bias, _, _, _ = tf.while_loop(lambda i, *_: i < steps, step, start)
-        own_means = tf.gather(means, mean_of)
-        return kernel, bias - tf.einsum("jd,djk->jk", own_means, kernel)
+        return kernel, bias - tf.reduce_sum(means * kernel, 0)
 
     return program
