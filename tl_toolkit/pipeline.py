@@ -7,15 +7,17 @@ Each step takes records and gives a record; what one room needs of another is pa
 
 from __future__ import annotations
 
-import sys
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.augmentation import augment, policy_version, shrink
@@ -40,21 +42,20 @@ from tl_toolkit.datasets.photos import Photos
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.engines import REGISTRY as ENGINES
 from tl_toolkit.engines.spaces import config_from, find_space, load_space, space_for
+from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.comparison import compare
-from tl_toolkit.evaluation.metrics import evaluate, score
+from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
-from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
+from tl_toolkit.heads.fitting import fit as fit_heads
+from tl_toolkit.heads.fitting import fit_final
 from tl_toolkit.sections import page, record
-
-FINAL = "final"
-"""Name of the study over all photos, which chooses the settings of the exported model."""
 
 _AUDIT_BACKBONE = "efficientnet_lite0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """What the user asked for; the fields are the options of ``python -m tl_toolkit.search``."""
+    """What the user asked for: the options of ``python -m tl_toolkit.search``, and the command line itself."""
 
     dataset: str
     data_dir: Path | None = None
@@ -69,6 +70,7 @@ class SearchOptions:
     inner_folds: int = 5
     out: Path = Path("reports")
     smoke: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,14 +84,18 @@ class Prepared:
 
 
 class FeatureTables:
-    """Feature tables of one data set by configuration; each is made once a run, from the bank where that has it."""
+    """Feature tables of one data set by settings; each is made once a run, from the bank where that has it.
 
-    def __init__(self, prepared: Prepared, bank: FeatureBank, seed: int) -> None:
-        self._prepared, self._bank, self._seed = prepared, bank, seed
+    Attributes:
+        seconds: What making them has taken so far.
+    """
+
+    def __init__(self, prepared: Prepared, bank: FeatureBank, seed: int, display: Progress) -> None:
+        self._prepared, self._bank, self._seed, self._display = prepared, bank, seed, display
         self._tables: dict[tuple[str, str, float], np.ndarray] = {}
         self.seconds = 0.0
 
-    def table(self, config: TrainingConfig) -> FeatureTable:
+    def __call__(self, config: TrainingConfig) -> FeatureTable:
         """The features that ``config`` trains on, with at least as many views as it asks for."""
         key = (config.backbone, config.augmentation, config.strength)
         known = self._tables.get(key)
@@ -120,18 +126,23 @@ class FeatureTables:
             pixels=pixels,
         )
         what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")
-        with progress() as display:
-            parts = len(resolve(config.backbone))
-            task = display.add_task(f"Features: {what}", total=len(photos) * config.views * parts)
-            return self._bank.features(config.backbone, source, lambda done: display.advance(task, done))
+        missing = self._bank.missing(config.backbone, source)
+        task = self._display.add_task(f"Features: {what}", total=missing, visible=missing > 0)
+        try:
+            return self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
+        finally:
+            self._display.remove_task(task)
 
 
-def prepare(options: SearchOptions, bank: FeatureBank, watch: Stopwatch) -> Prepared:
-    """Find the photos, audit them, and plan the folds."""
+def find_data(options: SearchOptions, watch: Stopwatch) -> Dataset:
+    """The data set that the user named; a small part of it for a smoke run."""
     with watch.step("data", f"Looking for {options.dataset}"):
         dataset = load_dataset(options.dataset, data_dir=options.data_dir, allow_sample=options.allow_sample)
-        if options.smoke:
-            dataset = _first_of_each_class(dataset, 12)
+        return _first_of_each_class(dataset, 12) if options.smoke else dataset
+
+
+def prepare(options: SearchOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
+    """Audit the photos, and plan the folds."""
     with watch.step("audit", f"Reading {len(dataset)} photos in {len(dataset.class_names)} classes"):
         photos = Photos(dataset.root, dataset.paths)
         with progress() as display:
@@ -207,99 +218,6 @@ def _check_names(space: SearchSpace, path: Path) -> None:
         raise UserError(f"{path.name}: {error}") from error
 
 
-def train_on(
-    tables: FeatureTables, n_classes: int, jobs: Sequence[tuple[TrainingConfig, np.ndarray]], seed: int
-) -> list[Heads]:
-    """One head for each (configuration, training rows); jobs that share features are trained as one program."""
-    together: dict[tuple[str, str, float], list[int]] = defaultdict(list)
-    for index, (config, _) in enumerate(jobs):
-        together[config.backbone, config.augmentation, config.strength].append(index)
-    heads: list[Heads | None] = [None] * len(jobs)
-    for members in together.values():
-        table = tables.table(max((jobs[i][0] for i in members), key=lambda c: c.views))
-        tasks = [HeadTask(config=jobs[i][0], rows=jobs[i][1]) for i in members]
-        trained = train_heads(table, n_classes, tasks, seed=seed)
-        for position, index in enumerate(members):
-            heads[index] = Heads(
-                kernels=trained.kernels[position : position + 1], biases=trained.biases[position : position + 1]
-            )
-    return [one for one in heads if one is not None]
-
-
-def make_objective(
-    tables: FeatureTables, prepared: Prepared, metric: str, seed: int
-) -> Callable[[Sequence[tuple[str, TrainingConfig]]], list[tuple[float, tuple[float, ...]]]]:
-    """Cross-validation on the inner folds of a trial's study.
-
-    The score is the metric on the predictions of all inner folds together: an F1 averaged over folds that hold one or
-    two photos of a class is biased (Forman and Scholz 2010).
-    """
-    inner = prepared.splits.inner
-    labels, n_classes = prepared.dataset.labels, len(prepared.dataset.class_names)
-    n_inner = prepared.splits.n_inner
-
-    def row(study: str) -> int:
-        return len(inner) - 1 if study == FINAL else int(study.removeprefix("outer-"))
-
-    def objective(trials: Sequence[tuple[str, TrainingConfig]]) -> list[tuple[float, tuple[float, ...]]]:
-        jobs = []
-        for study, config in trials:
-            folds = inner[row(study)]
-            jobs += [(config, (folds >= 0) & (folds != fold)) for fold in range(n_inner)]
-        heads = train_on(tables, n_classes, jobs, seed)
-        scores = []
-        for number, (study, config) in enumerate(trials):
-            folds, clean = inner[row(study)], tables.table(config).features[:, 0]
-            predicted = np.zeros((len(labels), n_classes), np.float32)
-            for fold in range(n_inner):
-                held_out = folds == fold
-                predicted[held_out] = heads[number * n_inner + fold].probabilities(clean[held_out])[0]
-            seen = folds >= 0
-            each = tuple(
-                float(score(metric, labels[folds == fold], predicted[folds == fold])) for fold in range(n_inner)
-            )
-            scores.append((float(score(metric, labels[seen], predicted[seen])), each))
-        return scores
-
-    return objective
-
-
-def outer_evaluation(
-    title: str, tables: FeatureTables, prepared: Prepared, configs: Sequence[TrainingConfig], seed: int, resamples: int
-) -> Evaluation:
-    """Refit ``configs[fold]`` on all photos that outer fold ``fold`` does not score, and pool the predictions."""
-    dataset, outer = prepared.dataset, prepared.splits.outer
-    heads = train_on(
-        tables, len(dataset.class_names), [(config, outer != fold) for fold, config in enumerate(configs)], seed
-    )
-    predicted = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
-    for fold, (config, head) in enumerate(zip(configs, heads, strict=True)):
-        clean = tables.table(config).features[:, 0]
-        predicted[outer == fold] = head.probabilities(clean[outer == fold])[0]
-    return evaluate(
-        title, dataset.labels, predicted, prepared.audit.groups, outer, dataset.class_names, resamples=resamples
-    )
-
-
-def export_final(
-    folder: Path, tables: FeatureTables, prepared: Prepared, config: TrainingConfig, seed: int
-) -> ExportedModel:
-    """Train the final settings on all photos, write the model file, and check it on photos of every class."""
-    dataset = prepared.dataset
-    [head] = train_on(tables, len(dataset.class_names), [(config, np.ones(len(dataset), bool))], seed)
-    checked = np.unique([int(np.flatnonzero(dataset.labels == c)[0]) for c in range(len(dataset.class_names))])[:64]
-    branches = [(backbone.build, side) for backbone, side in resolve(config.backbone)]
-    return EXPORTERS.get("keras")(
-        folder,
-        branches,
-        head.kernels[0],
-        head.biases[0],
-        dataset.class_names,
-        [prepared.photos[i] for i in checked],
-        head.probabilities(tables.table(config).features[checked, 0])[0],
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """Where a run is, and the content of its ``run.json``."""
@@ -309,60 +227,77 @@ class Outcome:
 
 
 def search(options: SearchOptions) -> Outcome:
-    """The main job: from the name of a data set to a report and a model file."""
-    memory, watch = PeakMemory(), Stopwatch()
-    command = " ".join([Path(sys.executable).name, "-m", "tl_toolkit.search", *sys.argv[1:]])
-    bank = FeatureBank(cache_folder() / "features")
-    prepared = prepare(options, bank, watch)
-    dataset, splits = prepared.dataset, prepared.splits
+    """The main job: from the name of a data set to a report and a model file.
+
+    Raises:
+        UserError: something that the user can mend. The run folder is removed; what the bank holds stays.
+        KeyboardInterrupt: Ctrl-C while there is nothing to report yet; likewise.
+    """
+    watch = Stopwatch()
+    dataset = find_data(options, watch)
     space = chosen_space(options, dataset)
+    engine = ENGINES.get(options.engine)
     folder = new_run_folder(options.out / dataset.name)
+    try:
+        return Outcome(folder=folder, run=_search(options, dataset, space, engine, folder, watch))
+    except (UserError, OSError, KeyboardInterrupt):
+        # Without a result it would only look like one.
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _search(
+    options: SearchOptions, dataset: Dataset, space: SearchSpace, engine: Any, folder: Path, watch: Stopwatch
+) -> dict[str, Any]:
+    memory = PeakMemory()
+    bank = FeatureBank(cache_folder() / "features")
+    prepared = prepare(options, dataset, bank, watch)
+    dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
+    labels, n_classes = dataset.labels, len(dataset.class_names)
     write_json(folder / "audit.json", plain(prepared.audit))
     write_json(folder / "splits.json", {"paths": list(dataset.paths), **plain(splits)})
 
-    tables = FeatureTables(prepared, bank, options.seed)
-    studies = [*(f"outer-{fold}" for fold in range(splits.n_outer)), FINAL]
-    resamples = 200 if options.smoke else 2000
-    total = space.trials * len(studies)
-    with (
-        watch.step("search", f"Searching: {space.trials} trials in each of {len(studies)} searches"),
-        progress() as bar,
-    ):
-        task = bar.add_task("Trials", total=total)
-        deadline = watch.started + options.timeout if options.timeout else float("inf")
-        found = ENGINES.get(options.engine)(
-            space,
-            studies,
-            make_objective(tables, prepared, space.metric, options.seed),
-            lambda values: config_from(space, values),
-            trials=space.trials,
-            batch=min(16, max(2, space.trials // 2)),
-            seed=options.seed,
-            deadline=deadline,
-            storage=folder / "study.log",
-            advance=lambda done: bar.advance(task, done),
-        )
-    in_search = tables.seconds
-    watch.steps["search"] -= in_search
-    watch.steps["features"] = in_search
-    if found.stopped != "finished":
-        warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
+    with progress() as display:
+        tables = FeatureTables(prepared, bank, options.seed, display)
+        with watch.step("search", f"Searching: {space.trials} trials in each of {splits.n_outer + 1} searches"):
+            total = space.trials * (splits.n_outer + 1)
+            task = display.add_task("Trials", total=total)
+            fit = partial(fit_heads, tables=tables, n_classes=n_classes, seed=options.seed)
+            found = engine(
+                space,
+                nested.studies(splits),
+                lambda trials: nested.cross_validate(fit, trials, labels, splits, space.metric),
+                lambda values: config_from(space, values),
+                batch=min(16, max(2, space.trials // 2)),
+                seed=options.seed,
+                deadline=watch.started + options.timeout if options.timeout else float("inf"),
+                storage=folder / "study.log",
+                advance=lambda done: display.advance(task, done),
+            )
+            display.remove_task(task)
+        watch.move(tables.seconds, "search", "features")
+        found = replace(found, seconds=found.seconds - tables.seconds)
+        if found.stopped != "finished":
+            warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
 
-    with watch.step("evaluation", "Scoring on the outer folds"):
-        winners = [found.winner(f"outer-{fold}").config for fold in range(splits.n_outer)]
-        best = outer_evaluation("search winners", tables, prepared, winners, options.seed, resamples)
-        reference = outer_evaluation(
-            "reference settings", tables, prepared, [space.reference] * splits.n_outer, options.seed, resamples
-        )
-        comparison = compare(best, reference, prepared.audit.groups, resamples=resamples)
-    final = found.winner(FINAL).config
-    with watch.step("export", "Training and exporting the final model"):
-        model = export_final(folder / "model", tables, prepared, final, options.seed)
-    found = replace(found, seconds=found.seconds - in_search)
+        with watch.step("evaluation", "Scoring on the outer folds"):
+            winners = [found.winner(study).config for study in nested.studies(splits)]
+
+            def scored(title: str, configs: Sequence[TrainingConfig]) -> Evaluation:
+                probabilities = nested.outer_predictions(fit, configs, splits)
+                return evaluate(
+                    title, labels, probabilities, groups, splits.outer, dataset.class_names, resamples=resamples
+                )
+
+            resamples = 200 if options.smoke else 2000
+            best = scored("search winners", winners[:-1])
+            reference = scored("reference settings", [space.reference] * splits.n_outer)
+            comparison = compare(best, reference, groups, resamples=resamples)
+        with watch.step("export", "Training and exporting the final model"):
+            model = export_final(folder / "model", tables, prepared, winners[-1], options.seed)
     with watch.step("report", "Writing the report"):
         write_text(folder / "trials.csv", record.trials_table(found))
         write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))
-        # Last but the page: a folder with a run.json is a finished run.
         run = record.run_record(
             dataset=dataset,
             audit=prepared.audit,
@@ -380,9 +315,37 @@ def search(options: SearchOptions) -> Outcome:
             peak_memory=memory.bytes(),
             computed=bank.computed,
             reused=bank.reused,
-            command=command,
+            command=options.command,
             smoke=options.smoke,
         )
+        # Last but the page: a folder with a run.json is a finished run.
         write_json(folder / "run.json", run)
         page.build(folder)
-    return Outcome(folder=folder, run=run)
+    return run
+
+
+def export_final(
+    folder: Path, tables: FeatureTables, prepared: Prepared, config: TrainingConfig, seed: int
+) -> ExportedModel:
+    """Train the final settings on all photos, write the model file, and check it on photos of every class."""
+    dataset = prepared.dataset
+    head = fit_final(config, tables, len(dataset.class_names), seed=seed)
+    checked = np.unique(dataset.labels, return_index=True)[1][:64]
+    return EXPORTERS.get("keras")(
+        folder,
+        [(backbone.build, side) for backbone, side in resolve(config.backbone)],
+        head.kernels[0],
+        head.biases[0],
+        dataset.class_names,
+        [prepared.photos[i] for i in checked],
+        head.probabilities(tables(config).features[checked, 0])[0],
+    )
+
+
+def report(folder: Path) -> Path:
+    """Write a run's page again, from its records: without TensorFlow and without the photos.
+
+    Raises:
+        UserError: the folder holds no finished run.
+    """
+    return page.build(folder)

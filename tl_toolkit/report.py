@@ -16,10 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = made.parse_args(arguments)
 
     def command() -> None:
+        from tl_toolkit import pipeline
         from tl_toolkit.core.console import output
-        from tl_toolkit.sections import page
 
-        output.print(str(page.build(given.run)), markup=False)
+        output.print(str(pipeline.report(given.run)), markup=False)
 
     return ended(command)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tl_toolkit.core.command import ended
+from tl_toolkit.core.records import METRICS
 
-METRICS = ("accuracy", "macro_f1", "weighted_f1", "log_loss")
+if TYPE_CHECKING:
+    from tl_toolkit.pipeline import Outcome
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,22 +24,29 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-sample", action="store_true", help="stop where the Slash photos cannot be had")
     made.add_argument("--space", metavar="NAME|FILE", help="search space (default: the data set's, else slash)")
     made.add_argument("--engine", default="optuna", help="what proposes settings (default: optuna)")
-    made.add_argument("--trials", type=_positive, metavar="N", help="trials of each search (default: the space's)")
-    made.add_argument("--timeout", type=float, metavar="SECONDS", help="start no more trials after this time")
-    made.add_argument("--seed", type=int, default=0, help="of folds, views, batches and search (default: 0)")
+    made.add_argument("--trials", type=_at_least(1), metavar="N", help="trials of each search (default: the space's)")
+    made.add_argument(
+        "--timeout", type=_at_least(1, float), metavar="SECONDS", help="start no more trials after this time"
+    )
+    made.add_argument("--seed", type=_at_least(0), default=0, help="of folds, views, batches and search (default: 0)")
     made.add_argument("--metric", choices=METRICS, help="what the search optimises (default: the space's)")
-    made.add_argument("--folds", type=_positive, default=5, metavar="N", help="outer folds: they score (default: 5)")
-    made.add_argument("--inner-folds", type=_positive, default=5, metavar="N", help="they choose (default: 5)")
+    made.add_argument("--folds", type=_at_least(2), default=5, metavar="N", help="outer folds: they score (default: 5)")
+    made.add_argument("--inner-folds", type=_at_least(2), default=5, metavar="N", help="they choose (default: 5)")
     made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")
     made.add_argument("--smoke", action="store_true", help="everything small: shows that it works, in a minute")
     return made
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
+def _at_least(least: int, kind: Callable[[str], float] = int) -> Callable[[str], Any]:
+    """What argparse turns an option's text into: a number of that kind, and not below ``least``."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return value
+
+    return number
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,12 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         options = vars(given)
         options["allow_sample"] = not options.pop("no_sample")
+        words = sys.argv[1:] if arguments is None else arguments
+        options["command"] = shlex.join(["python", "-m", "tl_toolkit.search", *words])
         tell(pipeline.search(pipeline.SearchOptions(**options)))
 
     return ended(command)
 
 
-def tell(outcome) -> None:  # type: ignore[no-untyped-def]
+def tell(outcome: Outcome) -> None:
     """The last lines on the terminal: the score, where the report is, and how to use the model."""
     from rich.text import Text
 
@@ -67,9 +81,9 @@ def tell(outcome) -> None:  # type: ignore[no-untyped-def]
     output.print(Text(f"Report: {folder / 'index.html'}"))
     output.print(Text("Use the model:"))
     model = str(folder / "model" / "model.keras")
-    output.print(Text("  import keras, numpy; from PIL import Image"))
-    output.print(Text(f'  model = keras.saving.load_model({model!r}); photo = Image.open("photo.jpg").convert("RGB")'))
-    output.print(Text("  photo.thumbnail((512, 512)); print(model(numpy.asarray(photo)[None]))"))
+    output.print(Text(f"  import keras, numpy; from PIL import Image; model = keras.saving.load_model({model!r})"))
+    output.print(Text('  photo = Image.open("photo.jpg").convert("RGB"); photo.thumbnail((512, 512))'))
+    output.print(Text("  print(model(numpy.asarray(photo)[None]))"))
 
 
 if __name__ == "__main__":

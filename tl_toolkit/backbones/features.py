@@ -150,6 +150,15 @@ class FeatureBank:
             at += backbone.n_features
         return table
 
+    def missing(self, specification: str, source: ViewSource) -> int:
+        """Image views that :meth:`features` would have to compute."""
+        count = 0
+        for backbone, size in resolve(specification):
+            for view in range(source.views):
+                rows = self._read(self._folder(backbone, size, source.key if view else CLEAN, view), backbone)
+                count += len({identity for identity in source.ids if identity not in rows})
+        return count
+
     def _view(
         self, backbone: Backbone, size: int, source: ViewSource, view: int, advance: Callable[[int], None]
     ) -> np.ndarray:

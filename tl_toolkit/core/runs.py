@@ -83,6 +83,11 @@ class Stopwatch:
         finally:
             self.steps[name] = self.steps.get(name, 0.0) + time.monotonic() - begun
 
+    def move(self, seconds: float, source: str, target: str) -> None:
+        """Count seconds that passed within ``source`` as those of ``target``."""
+        self.steps[source] -= seconds
+        self.steps[target] = self.steps.get(target, 0.0) + seconds
+
     def total(self) -> float:
         """Seconds since the stopwatch was made."""
         return time.monotonic() - self.started

@@ -8,17 +8,19 @@ learns of nothing but its own trials.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.records import SearchResult, SearchSpace, TrainingConfig, Trial
 
-Objective = Callable[[Sequence[tuple[str, TrainingConfig]]], Sequence[tuple[float, tuple[float, ...]]]]
-"""(study, configuration) of each trial -> (score, scores of the inner folds) of each."""
+Objective = Callable[[Sequence[tuple[str, TrainingConfig]]], Iterable[tuple[int, float, tuple[float, ...]]]]
+"""(study, settings) of each trial -> (position, score, scores of the inner folds) as trials are done."""
 
 
 def search(
@@ -27,7 +29,6 @@ def search(
     objective: Objective,
     configure: Callable[[Mapping[str, Any]], TrainingConfig],
     *,
-    trials: int,
     batch: int,
     seed: int,
     deadline: float,
@@ -36,18 +37,96 @@ def search(
 ) -> SearchResult:
     """Run every study to its end, to the deadline, or to Ctrl-C.
 
+    The first batch is the reference alone, so that every study has a score to show however early it is stopped.
+
     Args:
-        space: Parameters, metric and the reference, which is trial 0 of every study.
+        space: Parameters, metric, number of trials, and the reference, which is trial 0 of every study.
         studies: Names; their searches are independent of one another.
         objective: Trains and scores a batch of trials.
-        configure: Values of a trial's parameters -> its configuration.
-        trials: Of each study.
-        batch: Trials of each study that are asked for before any of them is told.
+        configure: Values of a trial's parameters -> its settings.
+        batch: Most trials of each study that are asked for before any of them is told.
         seed: Of the samplers; study i uses seed + i.
-        deadline: On the clock of ``time.monotonic``; no batch starts after it, but for the first.
+        deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off between trials.
         storage: A file for Optuna's journal, which ``optuna-dashboard`` opens.
         advance: Called with the number of trials told.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C before every study has a score.
+        UserError: no trial of a study could be scored.
     """
+    from optuna.trial import TrialState
+
+    opened = _open(space, studies, batch, seed, storage)
+    done: list[Trial] = []
+    pending: dict[int, tuple[str, Any, TrainingConfig]] = {}
+    stopped = "finished"
+    started = time.monotonic()
+    first = 0
+    try:
+        while first < space.trials and stopped == "finished":
+            after = min(first + batch, space.trials) if first else 1
+            asked = [(name, study.ask()) for name, study in opened.items() for _ in range(first, after)]
+            # What the space cannot propose of the reference is trained all the same; the sampler learns what it can.
+            values = [suggest(space, trial) for _, trial in asked]
+            configs = [configure(one) if first else space.reference for one in values]
+            pending = {i: (*pair, config) for i, (pair, config) in enumerate(zip(asked, configs, strict=True))}
+            begun = time.monotonic()
+            for i, score, fold_scores in objective([(name, config) for name, _, config in pending.values()]):
+                seconds, begun = time.monotonic() - begun, time.monotonic()
+                name, trial, config = pending[i]
+                trial.set_user_attr("fold_scores", [value if math.isfinite(value) else None for value in fold_scores])
+                trial.set_user_attr("config", asdict(config))
+                failed = not math.isfinite(score)
+                opened[name].tell(trial, None if failed else score, state=TrialState.FAIL if failed else None)
+                done.append(
+                    Trial(
+                        study=name,
+                        number=trial.number,
+                        config=config,
+                        score=None if failed else score,
+                        fold_scores=() if failed else fold_scores,
+                        seconds=seconds,
+                        state="failed" if failed else "complete",
+                        error="training diverged: probabilities are not finite" if failed else None,
+                    )
+                )
+                del pending[i]
+                advance(1)
+                if first and time.monotonic() >= deadline:
+                    stopped = "timeout"
+                    break
+            first = after
+            if first < space.trials and time.monotonic() >= deadline:
+                stopped = "timeout"
+    except KeyboardInterrupt:
+        if {trial.study for trial in done} < set(studies):
+            raise
+        stopped = "interrupted"
+    finally:
+        # Asked, but not trained: they are no trials, and a dashboard should not show them as running.
+        for name, trial, _ in pending.values():
+            opened[name].tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+    sign = -1 if space.direction == "minimize" else 1
+    winners = {}
+    for name in studies:
+        scored = [(sign * t.score, -t.number) for t in done if t.study == name and t.score is not None]
+        if not scored:
+            raise UserError(
+                f"Every trial of the search {name} diverged: lower the learning rates in the space {space.name}."
+            )
+        winners[name] = -max(scored)[1]
+    return SearchResult(
+        trials=tuple(sorted(done, key=lambda t: (studies.index(t.study), t.number))),
+        metric=space.metric,
+        stopped=stopped,
+        seconds=time.monotonic() - started,
+        winners=winners,
+    )
+
+
+def _open(space: SearchSpace, studies: Sequence[str], batch: int, seed: int, storage: Path) -> dict[str, Any]:
+    """One Optuna study for each name, with the reference as its first trial."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
@@ -61,72 +140,12 @@ def search(
         sampler = optuna.samplers.TPESampler(
             seed=seed + index, multivariate=True, group=True, constant_liar=True, n_startup_trials=batch
         )
-        opened[name] = optuna.create_study(
-            study_name=name, storage=journal, sampler=sampler, direction=space.direction, load_if_exists=False
-        )
-        opened[name].set_metric_names([space.metric])
-        opened[name].set_user_attr("space", space.name)
-        opened[name].enqueue_trial(reference_values(space), user_attrs={"reference": True}, skip_if_exists=True)
-
-    done: list[Trial] = []
-    stopped = "finished"
-    started = time.monotonic()
-    pending: list[tuple[str, Any, TrainingConfig]] = []
-    try:
-        for first in range(0, trials, batch):
-            if first and time.monotonic() >= deadline:
-                stopped = "timeout"
-                break
-            pending = []
-            for name, study in opened.items():
-                for number in range(first, min(first + batch, trials)):
-                    trial = study.ask()
-                    config = configure(suggest(space, trial))
-                    if number == 0 and config != space.reference:
-                        # What the space cannot propose is trained all the same; the sampler learns what it can.
-                        config = space.reference
-                    pending.append((name, trial, config))
-            begun = time.monotonic()
-            scores = objective([(name, config) for name, _, config in pending])
-            share = (time.monotonic() - begun) / len(pending)
-            for (name, trial, config), (score, fold_scores) in zip(pending, scores, strict=True):
-                trial.set_user_attr("fold_scores", list(fold_scores))
-                trial.set_user_attr("config", asdict(config))
-                opened[name].tell(trial, score)
-                done.append(
-                    Trial(
-                        study=name,
-                        number=trial.number,
-                        config=config,
-                        score=score,
-                        fold_scores=tuple(fold_scores),
-                        seconds=share,
-                    )
-                )
-            pending = []
-            advance(len(scores))
-    except KeyboardInterrupt:
-        if not done:
-            raise
-        stopped = "interrupted"
-        # Asked, but not trained: they are no trials, and a dashboard should not show them as running.
-        told = {(trial.study, trial.number) for trial in done}
-        for name, trial, _ in pending:
-            if (name, trial.number) not in told:
-                opened[name].tell(trial, state=optuna.trial.TrialState.FAIL)
-
-    sign = -1 if space.direction == "minimize" else 1
-    winners = {
-        name: max((t for t in done if t.study == name), key=lambda t: (sign * (t.score or 0.0), -t.number)).number
-        for name in studies
-    }
-    return SearchResult(
-        trials=tuple(done),
-        metric=space.metric,
-        stopped=stopped,
-        seconds=time.monotonic() - started,
-        winners=winners,
-    )
+        study = optuna.create_study(study_name=name, storage=journal, sampler=sampler, direction=space.direction)
+        study.set_metric_names([space.metric])
+        study.set_user_attr("space", space.name)
+        study.enqueue_trial(reference_values(space), user_attrs={"reference": True})
+        opened[name] = study
+    return opened
 
 
 def suggest(space: SearchSpace, trial: Any) -> dict[str, Any]:
@@ -139,15 +158,9 @@ def suggest(space: SearchSpace, trial: Any) -> dict[str, Any]:
         if parameter.kind == "categorical":
             value = trial.suggest_categorical(parameter.name, list(parameter.choices))
         elif parameter.kind == "int":
-            assert parameter.low is not None
-            assert parameter.high is not None
             step = int(parameter.step or 1)
-            value = trial.suggest_int(
-                parameter.name, int(parameter.low), int(parameter.high), log=parameter.log, step=step
-            )
+            value = trial.suggest_int(parameter.name, parameter.low, parameter.high, log=parameter.log, step=step)
         else:
-            assert parameter.low is not None
-            assert parameter.high is not None
             value = trial.suggest_float(
                 parameter.name, parameter.low, parameter.high, log=parameter.log, step=parameter.step
             )

@@ -1,0 +1,100 @@
+"""Nested cross-validation: inner folds choose, outer folds score, and neither sees what the other holds.
+
+What trains and predicts is given as a :data:`Fit`, so the protocol is the same for heads on frozen features and for
+whole networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tl_toolkit.core.records import Splits, TrainingConfig
+from tl_toolkit.evaluation.metrics import score
+
+FINAL = "final"
+"""Name of the study over all photos, which chooses the settings of the exported model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Job:
+    """Train on some photos, predict others.
+
+    Attributes:
+        config: Settings to train with.
+        train, test: bool, shape (n,): the photos to train on and those to predict; they have none in common.
+    """
+
+    config: TrainingConfig
+    train: np.ndarray
+    test: np.ndarray
+
+    def __post_init__(self) -> None:
+        if (self.train & self.test).any():
+            raise ValueError("no photo in both training and test must hold")
+
+
+Fit = Callable[[Sequence[Job]], Iterable[tuple[int, np.ndarray]]]
+"""Jobs -> (position of the job, probabilities float32 (its test photos, k)) as they are done, in any order."""
+
+
+def studies(splits: Splits) -> tuple[str, ...]:
+    """``outer-0`` ..., one search inside each outer fold, and :data:`FINAL`."""
+    return (*(f"outer-{fold}" for fold in range(splits.n_outer)), FINAL)
+
+
+def cross_validate(
+    fit: Fit, trials: Sequence[tuple[str, TrainingConfig]], labels: np.ndarray, splits: Splits, metric: str
+) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+    """Score trials on the inner folds of their studies; photos that a study's outer fold scores take no part.
+
+    The score is the metric on the predictions of all inner folds together: an F1 averaged over folds that hold one or
+    two photos of a class is biased (Forman and Scholz 2010, "Apples-to-apples in cross-validation studies").
+
+    Args:
+        fit: Trains and predicts.
+        trials: (study, settings) of each.
+        labels: int64, shape (n,).
+        splits: Of the same n photos.
+        metric: One of :data:`~tl_toolkit.core.records.METRICS`.
+
+    Yields:
+        (position of the trial, score, score of each inner fold) as trials are done. NaN where a training diverged.
+    """
+    n_inner = splits.n_inner
+    folds = [splits.inner[studies(splits).index(study)] for study, _ in trials]
+    jobs = [
+        Job(config=config, train=(inner >= 0) & (inner != fold), test=inner == fold)
+        for (_, config), inner in zip(trials, folds, strict=True)
+        for fold in range(n_inner)
+    ]
+    predicted: dict[int, dict[int, np.ndarray]] = {}
+    for position, probabilities in fit(jobs):
+        trial, fold = divmod(position, n_inner)
+        by_fold = predicted.setdefault(trial, {})
+        by_fold[fold] = probabilities
+        if len(by_fold) < n_inner:
+            continue
+        truths = [labels[folds[trial] == fold] for fold in range(n_inner)]
+        guesses = [predicted[trial][fold] for fold in range(n_inner)]
+        each = tuple(score(metric, truth, guess) for truth, guess in zip(truths, guesses, strict=True))
+        yield trial, score(metric, np.concatenate(truths), np.concatenate(guesses)), each
+        del predicted[trial]
+
+
+def outer_predictions(fit: Fit, configs: Sequence[TrainingConfig], splits: Splits) -> np.ndarray:
+    """Refit ``configs[fold]`` on all photos that outer fold ``fold`` does not score, and predict those that it does.
+
+    Returns:
+        Pooled probabilities, float32, shape (n, k).
+    """
+    jobs = [
+        Job(config=config, train=splits.outer != fold, test=splits.outer == fold) for fold, config in enumerate(configs)
+    ]
+    by_fold = dict(fit(jobs))
+    pooled = np.zeros((len(splits.outer), by_fold[0].shape[1]), np.float32)
+    for fold, probabilities in by_fold.items():
+        pooled[splits.outer == fold] = probabilities
+    return pooled

@@ -1,0 +1,57 @@
+"""Jobs of an evaluation protocol, done with heads on frozen features."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from tl_toolkit.core.records import FeatureTable, TrainingConfig
+from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
+
+Tables = Callable[[TrainingConfig], FeatureTable]
+"""Settings -> the features that they train on, in at least as many views as they ask for."""
+
+
+class Job(Protocol):
+    """What to train on (bool, shape (n,)), what to predict (likewise), and with which settings."""
+
+    @property
+    def config(self) -> TrainingConfig: ...
+    @property
+    def train(self) -> np.ndarray: ...
+    @property
+    def test(self) -> np.ndarray: ...
+
+
+def fit(
+    jobs: Sequence[Job], tables: Tables, n_classes: int, *, seed: int, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Train a head for each job and predict its test photos in their clean view.
+
+    Jobs that share features are trained as one program.
+
+    Args:
+        advance: Called with the number of jobs done, for progress.
+
+    Yields:
+        (position of the job, probabilities float32 (its test photos, n_classes)).
+    """
+    together: dict[tuple[str, str, float], list[int]] = defaultdict(list)
+    for position, job in enumerate(jobs):
+        together[job.config.backbone, job.config.augmentation, job.config.strength].append(position)
+    for members in together.values():
+        table = tables(max((jobs[i].config for i in members), key=lambda config: config.views))
+        tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train) for i in members]
+        heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
+        for number, position in enumerate(members):
+            own = Heads(kernels=heads.kernels[number : number + 1], biases=heads.biases[number : number + 1])
+            yield position, own.probabilities(table.features[jobs[position].test, 0])[0]
+
+
+def fit_final(config: TrainingConfig, tables: Tables, n_classes: int, *, seed: int) -> Heads:
+    """One head, trained on all photos."""
+    table = tables(config)
+    return train_heads(table, n_classes, [HeadTask(config=config, rows=np.ones(len(table.labels), bool))], seed=seed)
