@@ -21,10 +21,13 @@ from rich.progress import Progress
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.augmentation import augment, policy_version, shrink
+from tl_toolkit.backbones import REGISTRY as BACKBONES
 from tl_toolkit.backbones.features import FeatureBank, ViewSource, resolve
+from tl_toolkit.core import diagnosis
 from tl_toolkit.core.console import note, progress, warn
+from tl_toolkit.core.diagnosis import Finding
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.files import cache_folder, write_json, write_text
+from tl_toolkit.core.files import CACHE_VARIABLE, cache_folder, write_json, write_text
 from tl_toolkit.core.records import (
     Audit,
     Dataset,
@@ -37,6 +40,7 @@ from tl_toolkit.core.records import (
 )
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.datasets import audit as auditing
+from tl_toolkit.datasets import slash
 from tl_toolkit.datasets.load import load_dataset
 from tl_toolkit.datasets.photos import Photos
 from tl_toolkit.datasets.splits import make_splits
@@ -66,6 +70,7 @@ class SearchOptions:
     timeout: float | None = None
     seed: int = 0
     metric: str | None = None
+    ensemble: int = 5
     folds: int = 5
     inner_folds: int = 5
     out: Path = Path("reports")
@@ -281,20 +286,21 @@ def _search(
             warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
 
         with watch.step("evaluation", "Scoring on the outer folds"):
-            winners = [found.winner(study).config for study in nested.studies(splits)]
+            chosen = {study: found.best(study, options.ensemble) for study in nested.studies(splits)}
+            members = [[trial.config for trial in trials] for trials in chosen.values()]
 
-            def scored(title: str, configs: Sequence[TrainingConfig]) -> Evaluation:
-                probabilities = nested.outer_predictions(fit, configs, splits)
+            def scored(title: str, members: Sequence[Sequence[TrainingConfig]]) -> Evaluation:
+                probabilities = nested.outer_predictions(fit, members, splits)
                 return evaluate(
                     title, labels, probabilities, groups, splits.outer, dataset.class_names, resamples=resamples
                 )
 
             resamples = 200 if options.smoke else 2000
-            best = scored("search winners", winners[:-1])
-            reference = scored("reference settings", [space.reference] * splits.n_outer)
+            best = scored("search winners", members[:-1])
+            reference = scored("reference settings", [[space.reference]] * splits.n_outer)
             comparison = compare(best, reference, groups, resamples=resamples)
         with watch.step("export", "Training and exporting the final model"):
-            model = export_final(folder / "model", tables, prepared, winners[-1], options.seed)
+            model = export_final(folder / "model", tables, prepared, members[-1], options.seed)
     with watch.step("report", "Writing the report"):
         write_text(folder / "trials.csv", record.trials_table(found))
         write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))
@@ -306,6 +312,7 @@ def _search(
             engine=options.engine,
             seed=options.seed,
             found=found,
+            members={study: [trial.number for trial in trials] for study, trials in chosen.items()},
             evaluation=best,
             reference=reference,
             comparison=comparison,
@@ -325,20 +332,34 @@ def _search(
 
 
 def export_final(
-    folder: Path, tables: FeatureTables, prepared: Prepared, config: TrainingConfig, seed: int
+    folder: Path, tables: FeatureTables, prepared: Prepared, members: Sequence[TrainingConfig], seed: int
 ) -> ExportedModel:
     """Train the final settings on all photos, write the model file, and check it on photos of every class."""
     dataset = prepared.dataset
-    head = fit_final(config, tables, len(dataset.class_names), seed=seed)
     checked = np.unique(dataset.labels, return_index=True)[1][:64]
+    heads = [fit_final(config, tables, len(dataset.class_names), seed=seed) for config in members]
+    said = [
+        head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)
+    ]
+
+    # Each backbone once, whichever members use it; a member's kernel is zero where the features are not its own.
+    parts = {part: None for config in members for part in resolve(config.backbone)}
+    ends = np.cumsum([backbone.n_features for backbone, _ in parts])
+    places = {part: slice(end - part[0].n_features, end) for part, end in zip(parts, ends, strict=True)}
+    kernels = np.zeros((len(members), ends[-1], len(dataset.class_names)), np.float32)
+    for kernel, head, config in zip(kernels, heads, members, strict=True):
+        at = 0
+        for part in resolve(config.backbone):
+            kernel[places[part]] = head.kernels[0, at : at + part[0].n_features]
+            at += part[0].n_features
     return EXPORTERS.get("keras")(
         folder,
-        [(backbone.build, side) for backbone, side in resolve(config.backbone)],
-        head.kernels[0],
-        head.biases[0],
+        [(backbone.build, side) for backbone, side in parts],
+        kernels,
+        np.concatenate([head.biases for head in heads]),
         dataset.class_names,
         [prepared.photos[i] for i in checked],
-        head.probabilities(tables(config).features[checked, 0])[0],
+        np.mean(said, axis=0),
     )
 
 
@@ -349,3 +370,20 @@ def report(folder: Path) -> Path:
         UserError: the folder holds no finished run.
     """
     return page.build(folder)
+
+
+def diagnose() -> list[Finding]:
+    """What this machine has of what the main job needs: ``python -m tl_toolkit.doctor``."""
+    findings = [*diagnosis.machine(), *diagnosis.variables(slash.DATA_VARIABLE, slash.URL_VARIABLE, CACHE_VARIABLE)]
+    findings.append(diagnosis.folder("cache", cache_folder()))
+    findings.append(diagnosis.folder("downloaded data", slash.user_folder()))
+    found = slash.locate(None)
+    advice = "not on this machine: the first search downloads them (228 MB), or goes on with a drawn sample"
+    findings.append(Finding(what="Slash photos", found=str(found or advice), ok=found is not None, needed=False))
+    for name in BACKBONES:
+        backbone = BACKBONES.get(name)
+        try:
+            findings.append(Finding(what=f"weights of {name}", found=str(backbone.weights())))
+        except UserError as error:
+            findings.append(Finding(what=f"weights of {name}", found=str(error), ok=False))
+    return findings

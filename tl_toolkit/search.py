@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--seed", type=_at_least(0), default=0, help="of folds, views, batches and search (default: 0)")
     made.add_argument("--metric", choices=METRICS, help="what the search optimises (default: the space's)")
+    made.add_argument("--ensemble", type=_at_least(1), default=5, metavar="N", help="best trials averaged (default: 5)")
     made.add_argument("--folds", type=_at_least(2), default=5, metavar="N", help="outer folds: they score (default: 5)")
     made.add_argument("--inner-folds", type=_at_least(2), default=5, metavar="N", help="they choose (default: 5)")
     made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")

@@ -116,6 +116,7 @@ def _backbone(number: int, size: int, width: float, depth: float) -> Backbone:
         image_size=size,
         n_features=_HEAD,
         build=lambda side: _build(number, side, width, depth),
+        weights=lambda: _weights_file(number),
         licence="Apache-2.0",
         version=1,
     )

@@ -2,7 +2,7 @@
 
 A file of the bank is a block: rows of (SHA-256 of the photo's file, features) for one view under one key, which names
 everything else that the features depend on. Blocks are never changed. So another data set that shares photos shares
-their features, a photo more costs one row, and a killed run loses the block that it was computing.
+their features, a photo more costs one row, and a killed run loses at most the block that it was computing.
 """
 
 from __future__ import annotations
@@ -223,20 +223,27 @@ class FeatureBank:
         for extract in _extractors(backbone.name, size, cores):
             idle.put(extract)
 
+        done = np.zeros(len(indices), bool)
+
         def fill(row: int) -> None:
             # The same operation as in an exported model's graph, so that both see the same pixels.
             pixels = tf.image.resize(source.pixels(indices[row], view), (size, size)).numpy()
             extract = idle.get()
             block["features"][row] = extract(pixels)
             idle.put(extract)
+            done[row] = True
             advance(1)
 
-        with ThreadPoolExecutor(cores) as pool:
-            for _ in pool.map(fill, range(len(indices))):
-                pass  # raises what a thread raised
-        name = hashlib.sha256(block["id"].tobytes()).hexdigest()[:24]
-        with written_whole(folder / f"block-{name}.npy") as file:
-            np.save(file, block)
+        try:
+            with ThreadPoolExecutor(cores) as pool:
+                for _ in pool.map(fill, range(len(indices))):
+                    pass  # raises what a thread raised
+        finally:
+            # After Ctrl-C or a photo that cannot be read, too: what is done need not be done again.
+            if done.any():
+                name = hashlib.sha256(block["id"][done].tobytes()).hexdigest()[:24]
+                with written_whole(folder / f"block-{name}.npy") as file:
+                    np.save(file, block[done])
 
 
 def _row_type(n_features: int) -> np.dtype:

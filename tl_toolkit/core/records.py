@@ -317,6 +317,12 @@ class SearchResult:
         """The best trial of ``study``."""
         return next(t for t in self.trials if t.study == study and t.number == self.winners[study])
 
+    def best(self, study: str, count: int) -> tuple[Trial, ...]:
+        """The ``count`` best trials of ``study`` (all that were scored, where they are fewer), its winner first."""
+        sign = -1 if self.metric == "log_loss" else 1
+        scored = [(sign * t.score, -t.number, t) for t in self.trials if t.study == study and t.score is not None]
+        return tuple(t for _, _, t in sorted(scored, key=lambda entry: entry[:2], reverse=True)[:count])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:

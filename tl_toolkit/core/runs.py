@@ -23,12 +23,14 @@ LIBRARIES = (
     "tl_toolkit",
     "tensorflow",
     "keras",
+    "ai-edge-litert",
     "numpy",
     "scikit-learn",
     "optuna",
     "albumentations",
     "pillow",
     "opencv-python-headless",
+    "seaborn",
 )
 
 

@@ -122,7 +122,7 @@ def locate(data_dir: Path | None) -> Path | None:
             f"{data_dir / NAME}. Name a folder that holds them, or leave --data-dir out."
         )
     listed = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    for parent in [*(Path(entry).expanduser() for entry in listed if entry), _user_folder()]:
+    for parent in [*(Path(entry).expanduser() for entry in listed if entry), user_folder()]:
         folder = parent / NAME
         missing = _missing_classes(folder)
         if not missing:
@@ -139,7 +139,7 @@ def find_or_download(data_dir: Path | None) -> Path:
         UserError: ``data_dir`` is given and holds no Slash photos.
         DownloadError: they are not here and cannot be downloaded.
     """
-    return locate(data_dir) or download(_user_folder())
+    return locate(data_dir) or download(user_folder())
 
 
 def download(
@@ -257,7 +257,7 @@ def _missing_classes(folder: Path) -> list[str]:
     ]
 
 
-def _user_folder() -> Path:
+def user_folder() -> Path:
     """Where data belong that this machine's user keeps for this project."""
     import platformdirs
 

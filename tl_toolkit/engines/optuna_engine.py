@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import SearchResult, SearchSpace, TrainingConfig, Trial
+from tl_toolkit.core.records import Parameter, SearchResult, SearchSpace, TrainingConfig, Trial
 
 Objective = Callable[[Sequence[tuple[str, TrainingConfig]]], Iterable[tuple[int, float, tuple[float, ...]]]]
 """(study, settings) of each trial -> (position, score, scores of the inner folds) as trials are done."""
@@ -169,12 +169,13 @@ def suggest(space: SearchSpace, trial: Any) -> dict[str, Any]:
 
 
 def reference_values(space: SearchSpace) -> dict[str, Any]:
-    """The reference as values of the space's parameters, as far as the space has them."""
+    """The reference as values of the space's parameters, as far as the space can propose them."""
     config = asdict(space.reference)
-    values = dict(space.fixed)
-    found: dict[str, Any] = {}
-    for parameter in space.parameters:
-        values[parameter.name] = config[parameter.name]
-        if parameter.applies(values):
-            found[parameter.name] = config[parameter.name]
-    return found
+    values = {**space.fixed, **config}
+    return {p.name: config[p.name] for p in space.parameters if p.applies(values) and _can_be(p, config[p.name])}
+
+
+def _can_be(parameter: Parameter, value: Any) -> bool:
+    if parameter.low is None or parameter.high is None:
+        return value in parameter.choices
+    return parameter.low <= value <= parameter.high

@@ -84,17 +84,22 @@ def cross_validate(
         del predicted[trial]
 
 
-def outer_predictions(fit: Fit, configs: Sequence[TrainingConfig], splits: Splits) -> np.ndarray:
-    """Refit ``configs[fold]`` on all photos that outer fold ``fold`` does not score, and predict those that it does.
+def outer_predictions(fit: Fit, members: Sequence[Sequence[TrainingConfig]], splits: Splits) -> np.ndarray:
+    """Refit ``members[fold]`` on all photos that outer fold ``fold`` does not score, and predict those that it does.
+
+    Args:
+        members: For each outer fold the settings whose probabilities are averaged.
 
     Returns:
         Pooled probabilities, float32, shape (n, k).
     """
-    jobs = [
-        Job(config=config, train=splits.outer != fold, test=splits.outer == fold) for fold, config in enumerate(configs)
-    ]
-    by_fold = dict(fit(jobs))
-    pooled = np.zeros((len(splits.outer), by_fold[0].shape[1]), np.float32)
-    for fold, probabilities in by_fold.items():
-        pooled[splits.outer == fold] = probabilities
+    tests = [splits.outer == fold for fold in range(splits.n_outer)]
+    owner = [fold for fold, configs in enumerate(members) for _ in configs]
+    configs = [config for fold in members for config in fold]
+    jobs = [Job(config=c, train=~tests[fold], test=tests[fold]) for fold, c in zip(owner, configs, strict=True)]
+    by_job = dict(fit(jobs))
+    pooled = np.zeros((len(splits.outer), by_job[0].shape[1]), np.float32)
+    # In the order of the jobs: a sum in another order would differ in its last bits.
+    for position, fold in enumerate(owner):
+        pooled[tests[fold]] += by_job[position] / len(members[fold])
     return pooled

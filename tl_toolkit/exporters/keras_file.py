@@ -20,8 +20,8 @@ TOLERANCE = 1e-3
 def export(
     folder: Path,
     branches: Sequence[tuple[Callable[[int], Any], int]],
-    kernel: np.ndarray,
-    bias: np.ndarray,
+    kernels: np.ndarray,
+    biases: np.ndarray,
     class_names: tuple[str, ...],
     photos: Sequence[np.ndarray],
     expected: np.ndarray,
@@ -34,8 +34,8 @@ def export(
     Args:
         folder: Where the file goes.
         branches: (side -> backbone, side) of each backbone; features stand side by side in this order.
-        kernel: float32, shape (d, k), on raw features.
-        bias: float32, shape (k,).
+        kernels: float32, shape (m, d, k), on raw features: of the m heads whose probabilities are averaged.
+        biases: float32, shape (m, k).
         class_names: The k labels.
         photos: Photos to check the file on, uint8 RGB.
         expected: float32, shape (photos, k): what the pipeline says of them.
@@ -53,9 +53,11 @@ def export(
         # Without training=False an export to other formats would trace batch normalisation in training mode.
         features.append(build(side)(pixels, training=False))
     joined = features[0] if len(features) == 1 else k.layers.Concatenate()(features)
-    head = k.layers.Dense(len(class_names), activation="softmax", name="probabilities")
-    probabilities = head(joined)
-    head.set_weights([kernel, bias])
+    m, d, n_classes = kernels.shape
+    heads = k.layers.Dense(m * n_classes, name="heads")
+    votes = k.layers.Softmax()(k.layers.Reshape((m, n_classes))(heads(joined)))
+    probabilities = k.layers.GlobalAveragePooling1D(name="probabilities")(votes)
+    heads.set_weights([kernels.transpose(1, 0, 2).reshape(d, m * n_classes), biases.ravel()])
     labels = k.layers.StringLookup(vocabulary=list(class_names), num_oov_indices=0, invert=True, name="label")
     outputs = {"probabilities": probabilities, "label": labels(k.ops.argmax(probabilities, axis=-1))}
     model = k.Model(inputs, outputs, name="tl_toolkit_classifier")

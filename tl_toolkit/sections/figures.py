@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+"""Else each figure carries a page of RDF."""
+
 
 def _svg(figure: Any) -> str:
     """The figure as an ``<svg>`` element that stands on its own in a page."""
@@ -16,7 +19,7 @@ def _svg(figure: Any) -> str:
     text = io.StringIO()
     # A fixed salt: the same record gives the same page, byte for byte.
     with plt.rc_context({"svg.hashsalt": "tl_toolkit", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
+        figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata=_NO_METADATA)
     plt.close(figure)
     return re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL)
 

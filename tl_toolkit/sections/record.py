@@ -31,6 +31,7 @@ def run_record(
     engine: str,
     seed: int,
     found: SearchResult,
+    members: dict[str, list[int]],
     evaluation: Evaluation,
     reference: Evaluation,
     comparison: Comparison,
@@ -85,12 +86,14 @@ def run_record(
                 "space_sha256": space.sha256,
                 "metric": space.metric,
                 "n_trials": len(found.trials),
+                "n_failed": sum(trial.state == "failed" for trial in found.trials),
                 "trials_per_study": space.trials,
                 "stopped": found.stopped,
                 "seconds": found.seconds,
                 "trials_per_minute": 60 * len(found.trials) / max(found.seconds, 1e-9),
                 "best": final.config,
                 "best_inner_score": final.score,
+                "members": members,
                 "outer_winners": {study: found.winner(study).config for study in outer},
                 "outer_winners_inner_score": sum(s for s in inner if s is not None) / len(inner),
                 "reference": {"settings": space.reference, **_evaluated(reference)},
@@ -116,14 +119,15 @@ def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def trials_table(found: SearchResult) -> str:
-    """``trials.csv``: one line a trial, with its settings and the score of every inner fold."""
+    """``trials.csv``: one line a trial, with its settings and the score of every inner fold (empty where it failed)."""
+    n_inner = max(len(trial.fold_scores) for trial in found.trials)
     rows = [
         {
             "study": trial.study,
             "number": trial.number,
             "state": trial.state,
             "score": trial.score,
-            **{f"fold_{i}": value for i, value in enumerate(trial.fold_scores)},
+            **{f"fold_{i}": trial.fold_scores[i] if trial.fold_scores else None for i in range(n_inner)},
             "seconds": round(trial.seconds, 4),
             **asdict(trial.config),
             "error": trial.error or "",

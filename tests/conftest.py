@@ -1,0 +1,86 @@
+"""What several test files share: a small folder of drawn pictures, a quick search space, and a finished run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tl_toolkit.datasets.sample import draw
+
+CLASSES = ("Beauty", "Games", "Home")
+
+QUICK_SPACE = """
+metric: macro_f1
+trials: 5
+parameters:
+  augmentation: {choices: [none, light]}
+  strength: {choices: [0.5], when: {augmentation: [light]}}
+  views: {choices: [2], when: {augmentation: [light]}}
+  optimizer: {choices: [sgd, adam]}
+  learning_rate: {low: 1e-3, high: 1e-1, log: true}
+  momentum: {low: 0.0, high: 0.9, when: {optimizer: [sgd]}}
+fixed: {epochs: 5, batch_size: 16}
+reference: {optimizer: sgd, learning_rate: 0.01, momentum: 0.7}
+"""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def command(*words: str, timeout: float = 400) -> Finished:
+    """Run ``python -m tl_toolkit.<words>`` as a user would, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"tl_toolkit.{words[0]}", *words[1:]],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of ten drawn pictures each."""
+    root = tmp_path_factory.mktemp("data") / "pictures"
+    for name in CLASSES:
+        (root / name).mkdir(parents=True)
+        for number in range(1, 11):
+            draw(name, number).save(root / name / f"{number:02d}.jpg", quality=90)
+    return root
+
+
+@pytest.fixture(scope="session")
+def quick_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A space of one backbone and few trials."""
+    path = tmp_path_factory.mktemp("spaces") / "quick.yaml"
+    path.write_text(QUICK_SPACE)
+    return path
+
+
+@dataclass(frozen=True)
+class SmokeRun:
+    """The main job, done once for all tests that look at what it leaves."""
+
+    folder: Path
+    finished: Finished
+
+
+@pytest.fixture(scope="session")
+def smoke_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
+    """``search <pictures> --smoke`` with the default space, as a user would run it."""
+    out = tmp_path_factory.mktemp("reports")
+    finished = command("search", str(pictures), "--smoke", "--out", str(out))
+    assert finished.code == 0, finished.stderr
+    [folder] = (out / "pictures").iterdir()
+    return SmokeRun(folder, finished)
