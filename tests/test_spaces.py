@@ -270,7 +270,7 @@ def test_every_parameter_of_every_shipped_space_names_a_field_and_every_proposal
 def test_the_slash_space() -> None:
     space = load_space(find_space("slash"))
     assert space.name == "slash"
-    assert space.metric == "macro_f1"
+    assert space.metric == "weighted_f1"
     assert space.reference == TrainingConfig(
         backbone="efficientnet_lite0", optimizer="sgd", learning_rate=0.01, momentum=0.7, epochs=30, batch_size=64
     )

@@ -8,7 +8,6 @@ Each step takes records and gives a record; what one room needs of another is pa
 from __future__ import annotations
 
 import shutil
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.augmentation import augment, policy_version, shrink
 from tl_toolkit.backbones import REGISTRY as BACKBONES
 from tl_toolkit.backbones.features import FeatureBank, ViewSource, resolve
+from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core import diagnosis
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.diagnosis import Finding
@@ -33,7 +32,6 @@ from tl_toolkit.core.records import (
     Dataset,
     Evaluation,
     ExportedModel,
-    FeatureTable,
     SearchSpace,
     Splits,
     TrainingConfig,
@@ -51,7 +49,7 @@ from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.heads.fitting import fit as fit_heads
-from tl_toolkit.heads.fitting import fit_final
+from tl_toolkit.heads.fitting import fit_final, joined
 from tl_toolkit.sections import page, record
 
 _AUDIT_BACKBONE = "efficientnet_lite0"
@@ -88,55 +86,23 @@ class Prepared:
     splits: Splits
 
 
-class FeatureTables:
-    """Feature tables of one data set by settings; each is made once a run, from the bank where that has it.
+def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSource:
+    """The views of each photo that ``config`` trains on."""
+    photos, digests = prepared.photos, prepared.audit.sha256
 
-    Attributes:
-        seconds: What making them has taken so far.
-    """
-
-    def __init__(self, prepared: Prepared, bank: FeatureBank, seed: int, display: Progress) -> None:
-        self._prepared, self._bank, self._seed, self._display = prepared, bank, seed, display
-        self._tables: dict[tuple[str, str, float], np.ndarray] = {}
-        self.seconds = 0.0
-
-    def __call__(self, config: TrainingConfig) -> FeatureTable:
-        """The features that ``config`` trains on, with at least as many views as it asks for."""
-        key = (config.backbone, config.augmentation, config.strength)
-        known = self._tables.get(key)
-        if known is None or known.shape[1] < config.views:
-            begun = time.monotonic()
-            known = self._tables[key] = self._make(config)
-            self.seconds += time.monotonic() - begun
-        return FeatureTable(features=known, labels=self._prepared.dataset.labels)
-
-    def _make(self, config: TrainingConfig) -> np.ndarray:
-        photos, audit = self._prepared.photos, self._prepared.audit
-
-        def pixels(index: int, view: int) -> np.ndarray:
-            photo = photos[index]
-            return augment(
-                shrink(photo) if view else photo,
-                policy=config.augmentation,
-                strength=config.strength,
-                seed=self._seed,
-                view=view,
-                image_id=audit.sha256[index],
-            )
-
-        source = ViewSource(
-            ids=audit.sha256,
-            key=f"{policy_version(config.augmentation)}, strength {config.strength}, seed {self._seed}",
-            views=config.views,
-            pixels=pixels,
+    def pixels(index: int, view: int) -> np.ndarray:
+        photo = photos[index]
+        return augment(
+            shrink(photo) if view else photo,
+            policy=config.augmentation,
+            strength=config.strength,
+            seed=seed,
+            view=view,
+            image_id=digests[index],
         )
-        what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")
-        missing = self._bank.missing(config.backbone, source)
-        task = self._display.add_task(f"Features: {what}", total=missing, visible=missing > 0)
-        try:
-            return self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
-        finally:
-            self._display.remove_task(task)
+
+    key = f"{policy_version(config.augmentation)}, strength {config.strength}, seed {seed}"
+    return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels)
 
 
 def find_data(options: SearchOptions, watch: Stopwatch) -> Dataset:
@@ -263,7 +229,7 @@ def _search(
     write_json(folder / "splits.json", {"paths": list(dataset.paths), **plain(splits)})
 
     with progress() as display:
-        tables = FeatureTables(prepared, bank, options.seed, display)
+        tables = FeatureTables(bank, labels, lambda config: views_of(prepared, config, options.seed), display)
         with watch.step("search", f"Searching: {space.trials} trials in each of {splits.n_outer + 1} searches"):
             total = space.trials * (splits.n_outer + 1)
             task = display.add_task("Trials", total=total)
@@ -342,16 +308,7 @@ def export_final(
         head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)
     ]
 
-    # Each backbone once, whichever members use it; a member's kernel is zero where the features are not its own.
-    parts = {part: None for config in members for part in resolve(config.backbone)}
-    ends = np.cumsum([backbone.n_features for backbone, _ in parts])
-    places = {part: slice(end - part[0].n_features, end) for part, end in zip(parts, ends, strict=True)}
-    kernels = np.zeros((len(members), ends[-1], len(dataset.class_names)), np.float32)
-    for kernel, head, config in zip(kernels, heads, members, strict=True):
-        at = 0
-        for part in resolve(config.backbone):
-            kernel[places[part]] = head.kernels[0, at : at + part[0].n_features]
-            at += part[0].n_features
+    parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
     return EXPORTERS.get("keras")(
         folder,
         [(backbone.build, side) for backbone, side in parts],

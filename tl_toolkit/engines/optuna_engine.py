@@ -136,9 +136,12 @@ def _open(space: SearchSpace, studies: Sequence[str], batch: int, seed: int, sto
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     journal = JournalStorage(JournalFileBackend(str(storage)))
     opened = {}
+    # Half of the trials are drawn at random: scores on few photos are noisy, and the best of a search that closed in
+    # early would be copies of one another, whose average gains nothing.
+    random_trials = max(batch, space.trials // 2)
     for index, name in enumerate(studies):
         sampler = optuna.samplers.TPESampler(
-            seed=seed + index, multivariate=True, group=True, constant_liar=True, n_startup_trials=batch
+            seed=seed + index, multivariate=True, group=True, constant_liar=True, n_startup_trials=random_trials
         )
         study = optuna.create_study(study_name=name, storage=journal, sampler=sampler, direction=space.direction)
         study.set_metric_names([space.metric])

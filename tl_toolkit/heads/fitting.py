@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
 
 Tables = Callable[[TrainingConfig], FeatureTable]
 """Settings -> the features that they train on, in at least as many views as they ask for."""
+
+
+Part = TypeVar("Part", bound=Hashable)
 
 
 class Job(Protocol):
@@ -55,3 +58,27 @@ def fit_final(config: TrainingConfig, tables: Tables, n_classes: int, *, seed: i
     """One head, trained on all photos."""
     table = tables(config)
     return train_heads(table, n_classes, [HeadTask(config=config, rows=np.ones(len(table.labels), bool))], seed=seed)
+
+
+def joined(
+    heads: Sequence[Heads], parts: Sequence[Sequence[Part]], width: Callable[[Part], int]
+) -> tuple[list[Part], np.ndarray]:
+    """Heads on features of different backbones, as heads on the features of all of those backbones side by side.
+
+    Args:
+        heads: One head each, kernels float32, shape (1, d, k).
+        parts: The backbones whose features each head acts on, in order.
+        width: Backbone -> number of its features.
+
+    Returns:
+        Each backbone once, and kernels float32, shape (heads, d of all, k): zero where features are not the head's own.
+    """
+    every = list(dict.fromkeys(part for own in parts for part in own))
+    starts = dict(zip(every, np.cumsum([0, *map(width, every)]), strict=False))
+    kernels = np.zeros((len(heads), sum(map(width, every)), heads[0].kernels.shape[2]), np.float32)
+    for kernel, head, own in zip(kernels, heads, parts, strict=True):
+        at = 0
+        for part in own:
+            kernel[starts[part] : starts[part] + width(part)] = head.kernels[0, at : at + width(part)]
+            at += width(part)
+    return every, kernels

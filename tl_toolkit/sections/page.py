@@ -38,6 +38,7 @@ def render(run: dict[str, Any], trials: list[dict[str, str]]) -> str:
     )
     environment.filters["figure"] = lambda v: f"{v['value']:.3f}"
     environment.filters["interval"] = lambda v: f"{v['low']:.3f} to {v['high']:.3f}"
+    environment.filters["setting"] = lambda v: f"{v:.3g}" if isinstance(v, float) else v
     return environment.get_template("page.html.j2").render(
         run=run,
         confusion=figures.confusion(run["evaluation"]["confusion"], run["dataset"]["class_names"]),

@@ -1,0 +1,57 @@
+"""Feature tables by settings, from the bank, each made once a run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from rich.progress import Progress
+
+from tl_toolkit.backbones.features import FeatureBank, ViewSource
+from tl_toolkit.core.records import FeatureTable, TrainingConfig
+
+
+class FeatureTables:
+    """Settings -> the features that they train on.
+
+    Args:
+        bank: Where features are remembered.
+        labels: int64, shape (n,).
+        source: Settings -> the photos in the views that they train on.
+        display: Shows what is computed.
+
+    Attributes:
+        seconds: What making tables has taken so far.
+    """
+
+    def __init__(
+        self,
+        bank: FeatureBank,
+        labels: np.ndarray,
+        source: Callable[[TrainingConfig], ViewSource],
+        display: Progress,
+    ) -> None:
+        self._bank, self._labels, self._source, self._display = bank, labels, source, display
+        self._tables: dict[tuple[str, str, float], np.ndarray] = {}
+        self.seconds = 0.0
+
+    def __call__(self, config: TrainingConfig) -> FeatureTable:
+        """The features that ``config`` trains on, with at least as many views as it asks for."""
+        key = (config.backbone, config.augmentation, config.strength)
+        known = self._tables.get(key)
+        if known is None or known.shape[1] < config.views:
+            begun = time.monotonic()
+            known = self._tables[key] = self._make(config)
+            self.seconds += time.monotonic() - begun
+        return FeatureTable(features=known, labels=self._labels)
+
+    def _make(self, config: TrainingConfig) -> np.ndarray:
+        source = self._source(config)
+        what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")
+        missing = self._bank.missing(config.backbone, source)
+        task = self._display.add_task(f"Features: {what}", total=missing, visible=missing > 0)
+        try:
+            return self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
+        finally:
+            self._display.remove_task(task)
