@@ -54,6 +54,11 @@ def test_a_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:
     assert int(photos) == 427
 
 
+def test_a_wheel_has_every_module(wheel: Path) -> None:
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tl_toolkit").rglob("*.py")}
+    assert ours == {path.relative_to(wheel).as_posix() for path in wheel.rglob("*.py")}
+
+
 def test_a_wheel_carries_the_schema_the_template_and_no_photo(wheel: Path) -> None:
     names = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
     assert {"tl_toolkit/core/run.schema.json", "tl_toolkit/sections/page.html.j2", "tl_toolkit/py.typed"} <= names
