@@ -1,0 +1,75 @@
+"""Jobs done with heads, and heads of different backbones side by side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tl_toolkit.core.records import FeatureTable, SearchResult, TrainingConfig, Trial
+from tl_toolkit.evaluation.nested import Job
+from tl_toolkit.heads.batched import Heads
+from tl_toolkit.heads.fitting import fit, fit_final, joined
+
+RNG = np.random.default_rng(0)
+WIDTHS = {"a": 3, "b": 5, "c": 2}
+FEATURES = {name: RNG.normal(size=(40, 2, width)).astype(np.float32) for name, width in WIDTHS.items()}
+LABELS = RNG.integers(0, 3, 40)
+
+
+def tables(config: TrainingConfig) -> FeatureTable:
+    features = np.concatenate([FEATURES[part] for part in config.backbone.split("+")], axis=2)
+    return FeatureTable(features=features, labels=LABELS)
+
+
+def config(backbone: str) -> TrainingConfig:
+    return TrainingConfig(backbone=backbone, epochs=3, batch_size=8)
+
+
+def test_every_job_gets_its_own_test_photos_whatever_it_shares_a_program_with() -> None:
+    rng = np.random.default_rng(1)
+    jobs = []
+    for number in range(7):
+        test = rng.random(40) < 0.3
+        jobs.append(Job(config=config(["a", "b", "a+b"][number % 3]), train=~test, test=test))
+    together = dict(fit(jobs, tables, 3, seed=0))
+    assert sorted(together) == list(range(7))
+    for position, job in enumerate(jobs):
+        assert together[position].shape == (job.test.sum(), 3)
+        [(_, alone)] = fit([job], tables, 3, seed=0)
+        np.testing.assert_array_equal(together[position], alone)
+
+
+def test_joined_heads_say_what_each_said_on_its_own_features() -> None:
+    members = ["a+b", "c", "b+a", "b+c"]
+    heads = [fit_final(config(member), tables, 3, seed=0) for member in members]
+    parts, kernels = joined(heads, [member.split("+") for member in members], WIDTHS.__getitem__)
+    assert parts == ["a", "b", "c"]
+    everything = np.concatenate([FEATURES[part][:, 0] for part in parts], axis=1)
+    together = Heads(kernels=kernels, biases=np.concatenate([head.biases for head in heads])).probabilities(everything)
+    for number, (head, member) in enumerate(zip(heads, members, strict=True)):
+        own = head.probabilities(tables(config(member)).features[:, 0])[0]
+        np.testing.assert_allclose(together[number], own, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("metric", "order"), [("accuracy", [3, 0, 2]), ("log_loss", [2, 0, 3])])
+def test_the_best_trials_come_first_and_failed_ones_never(metric: str, order: list[int]) -> None:
+    trial = Trial(study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0)
+    trials = (
+        trial,
+        replace(trial, number=1, score=None, state="failed", error="diverged"),
+        replace(trial, number=2, score=0.4),
+        replace(trial, number=3, score=0.9),
+        replace(trial, number=4, study="outer-0", score=1.0),
+    )
+    found = SearchResult(trials=trials, metric=metric, stopped="finished", seconds=1.0, winners={"final": order[0]})
+    assert [one.number for one in found.best("final", 5)] == order
+    assert found.best("final", 1) == (found.winner("final"),)
+
+
+def test_equal_scores_are_in_the_order_of_their_numbers() -> None:
+    trial = Trial(study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0)
+    trials = tuple(replace(trial, number=number) for number in (2, 0, 1))
+    found = SearchResult(trials=trials, metric="accuracy", stopped="finished", seconds=1.0, winners={"final": 0})
+    assert [one.number for one in found.best("final", 2)] == [0, 1]
