@@ -63,7 +63,7 @@ def test_the_best_trials_come_first_and_failed_ones_never(metric: str, order: li
         replace(trial, number=3, score=0.9),
         replace(trial, number=4, study="outer-0", score=1.0),
     )
-    found = SearchResult(trials=trials, metric=metric, stopped="finished", seconds=1.0, winners={"final": order[0]})
+    found = SearchResult(trials=trials, metric=metric, stopped="finished", seconds=1.0)
     assert [one.number for one in found.best("final", 5)] == order
     assert found.best("final", 1) == (found.winner("final"),)
 
@@ -71,5 +71,5 @@ def test_the_best_trials_come_first_and_failed_ones_never(metric: str, order: li
 def test_equal_scores_are_in_the_order_of_their_numbers() -> None:
     trial = Trial(study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0)
     trials = tuple(replace(trial, number=number) for number in (2, 0, 1))
-    found = SearchResult(trials=trials, metric="accuracy", stopped="finished", seconds=1.0, winners={"final": 0})
+    found = SearchResult(trials=trials, metric="accuracy", stopped="finished", seconds=1.0)
     assert [one.number for one in found.best("final", 2)] == [0, 1]

@@ -201,7 +201,7 @@ def search(options: SearchOptions) -> Outcome:
     """The main job: from the name of a data set to a report and a model file.
 
     Raises:
-        UserError: something that the user can mend. The run folder is removed; what the bank holds stays.
+        UserError: something that the user can mend. An unfinished run folder is removed; what the bank holds stays.
         KeyboardInterrupt: Ctrl-C while there is nothing to report yet; likewise.
     """
     watch = Stopwatch()
@@ -212,8 +212,9 @@ def search(options: SearchOptions) -> Outcome:
     try:
         return Outcome(folder=folder, run=_search(options, dataset, space, engine, folder, watch))
     except (UserError, OSError, KeyboardInterrupt):
-        # Without a result it would only look like one.
-        shutil.rmtree(folder, ignore_errors=True)
+        # Without a result it would only look like one; with one, only the page can be missing.
+        if not (folder / "run.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

@@ -304,18 +304,16 @@ class SearchResult:
     Attributes:
         stopped: ``finished``, ``timeout`` or ``interrupted``.
         seconds: Wall time of asking, training and telling, features excluded.
-        winners: study -> number of its best trial.
     """
 
     trials: tuple[Trial, ...]
     metric: str
     stopped: str
     seconds: float
-    winners: Mapping[str, int]
 
     def winner(self, study: str) -> Trial:
-        """The best trial of ``study``."""
-        return next(t for t in self.trials if t.study == study and t.number == self.winners[study])
+        """The best trial of ``study``; ties go to the earlier one."""
+        return self.best(study, 1)[0]
 
     def best(self, study: str, count: int) -> tuple[Trial, ...]:
         """The ``count`` best trials of ``study`` (all that were scored, where they are fewer), its winner first."""

@@ -107,22 +107,18 @@ def search(
         for name, trial, _ in pending.values():
             opened[name].tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
-    sign = -1 if space.direction == "minimize" else 1
-    winners = {}
-    for name in studies:
-        scored = [(sign * t.score, -t.number) for t in done if t.study == name and t.score is not None]
-        if not scored:
-            raise UserError(
-                f"Every trial of the search {name} diverged: lower the learning rates in the space {space.name}."
-            )
-        winners[name] = -max(scored)[1]
-    return SearchResult(
+    found = SearchResult(
         trials=tuple(sorted(done, key=lambda t: (studies.index(t.study), t.number))),
         metric=space.metric,
         stopped=stopped,
         seconds=time.monotonic() - started,
-        winners=winners,
     )
+    for name in studies:
+        if not found.best(name, 1):
+            raise UserError(
+                f"Every trial of the search {name} diverged: lower the learning rates in the space {space.name}."
+            )
+    return found
 
 
 def _open(space: SearchSpace, studies: Sequence[str], batch: int, seed: int, storage: Path) -> dict[str, Any]:

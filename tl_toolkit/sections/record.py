@@ -45,7 +45,7 @@ def run_record(
     smoke: bool,
 ) -> dict[str, Any]:
     """The content of ``run.json``."""
-    outer = [study for study in found.winners if study.startswith("outer-")]
+    outer = [study for study in members if study.startswith("outer-")]
     final = found.winner("final")
     inner = [found.winner(study).score for study in outer]
     return plain(
