@@ -82,9 +82,10 @@ def tell(outcome: Outcome) -> None:
     output.print(Text(f"Report: {folder / 'index.html'}"))
     output.print(Text("Use the model:"))
     model = str(folder / "model" / "model.keras")
-    output.print(Text(f"  import keras, numpy; from PIL import Image; model = keras.saving.load_model({model!r})"))
-    output.print(Text('  photo = Image.open("photo.jpg").convert("RGB"); photo.thumbnail((512, 512))'))
-    output.print(Text("  print(model(numpy.asarray(photo)[None]))"))
+    load = f"model = keras.saving.load_model({model!r})"
+    output.print(Text(f"  import keras, numpy; from PIL import Image, ImageOps; {load}"))
+    output.print(Text('  photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'))
+    output.print(Text("  photo.thumbnail((512, 512)); print(model(numpy.asarray(photo)[None]))"))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def resolve(specification: str) -> list[tuple[Backbone, int]]:
 def _program(name: str, size: int) -> bytes:
     """The network as a LiteRT program, from pixels float32 (1, size, size, 3) to features float32 (1, n_features).
 
-    One photo at a time on one thread, and as many such programs as there are cores: two to three times as fast here as
+    One photo at a time on one thread, and as many such programs as there are cores: about three times as fast here as
     TensorFlow on batches (``benchmarks/bench_features.py``), and a photo's features do not depend on its company.
     """
     tf = tensorflow()

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tl_toolkit.core.console import note, progress
 from tl_toolkit.core.errors import UserError
@@ -219,7 +220,7 @@ class _Job:
             failures[failure.reason] += 1
             if failures[failure.reason] >= failure.tries or attempt == self.attempts:
                 raise DownloadError(
-                    f"Could not download {file.name} from {file.url}: {failure.reason}. "
+                    f"Could not download {file.name} from {urlsplit(file.url).netloc}: {failure.reason}. "
                     "What is complete is kept; running again continues."
                 ) from failure
             delay = max(self.backoff * 2 ** (attempt - 1), failure.wait)

@@ -78,9 +78,10 @@ def slash_or_sample(data_dir: Path | None, allow_sample: bool) -> Dataset:
     except DownloadError as error:
         if not allow_sample:
             raise
+        warn(f"The Slash photos are not on this machine. {error}")
         warn(
-            f"The Slash photos are not to be had ({error}) THE RUN GOES ON WITH slash_sample, DRAWN PICTURES: "
-            "its figures say nothing about Slash. --no-sample makes this an error."
+            "THE RUN GOES ON WITH slash_sample, DRAWN PICTURES: its figures say nothing about Slash. "
+            "--no-sample makes this an error."
         )
         dataset = slash_sample()
         return replace(dataset, notes=(*dataset.notes, f"They stand in for the Slash photos: {error}"))
