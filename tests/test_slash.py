@@ -128,7 +128,7 @@ def test_a_wrong_hash_gets_one_more_try(server: Server, tmp_path: Path) -> None:
 )
 def test_a_wrong_file_is_given_up_after_two_tries(server: Server, tmp_path: Path, fault: Fault, reason: str) -> None:
     server.misbehave(PATH, itertools.repeat(fault))
-    with pytest.raises(DownloadError, match=rf"sub/file\.bin from http.*{reason}.*running again continues"):
+    with pytest.raises(DownloadError, match=rf"sub/file\.bin from 127.*{reason}.*running again continues"):
         fetch(remote(server), folder=tmp_path)
     assert server.ranges(PATH) == [None, None]
     assert everything_in(tmp_path) == []
@@ -137,7 +137,7 @@ def test_a_wrong_file_is_given_up_after_two_tries(server: Server, tmp_path: Path
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_refusal_is_not_asked_again(server: Server, tmp_path: Path, status: int) -> None:
     server.misbehave(PATH, itertools.repeat(Fault(status=status)))
-    with pytest.raises(DownloadError, match=rf"sub/file\.bin from http.*{status}") as caught:
+    with pytest.raises(DownloadError, match=rf"sub/file\.bin from 127.*{status}") as caught:
         fetch(remote(server), folder=tmp_path)
     assert "\n" not in str(caught.value)
     assert len(server.requests) == 1
@@ -477,7 +477,7 @@ def test_no_network_is_known_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
         unused.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
         monkeypatch.setenv(slash.URL_VARIABLE, f"http://127.0.0.1:{unused.getsockname()[1]}")
         start = time.monotonic()
-        with pytest.raises(DownloadError, match=r"Accessories/.*\.jpg from http.*no connection.*refused"):
+        with pytest.raises(DownloadError, match=r"Accessories/.*\.jpg from 127.*no connection.*refused"):
             slash.find_or_download(None)  # 427 files
         assert time.monotonic() - start < 3
     assert not (tmp_path / "user/tl_toolkit/slash").exists()
