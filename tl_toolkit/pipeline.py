@@ -312,7 +312,7 @@ def export_final(
     parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
     return EXPORTERS.get("keras")(
         folder,
-        [(backbone.build, side) for backbone, side in parts],
+        [(backbone.connect, side) for backbone, side in parts],
         kernels,
         np.concatenate([head.biases for head in heads]),
         dataset.class_names,

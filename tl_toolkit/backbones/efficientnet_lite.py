@@ -55,37 +55,37 @@ def _weights_file(number: int) -> Path:
     return files[0]
 
 
-def _build(number: int, size: int, width: float, depth: float) -> Any:
-    """The network with its ImageNet weights.
-
-    Returns:
-        keras.Model: pixels (n, size, size, 3) in 0..255 -> features float32 (n, 1280), average-pooled.
-    """
-    import keras
+def _connect(pixels: Any, number: int, width: float, depth: float) -> Any:
+    """The network with its ImageNet weights on ``pixels``: maps float32 (n, h, w, 1280)."""
     from keras import layers
+
+    prefix = f"efficientnet_lite{number}_{pixels.shape[1]}px"
+
+    def name_of(name: str) -> str:
+        return f"{prefix}_{name.replace('.', '_').lstrip('_')}"
 
     state = read_state(_weights_file(number))
     pending: list[tuple[Any, list[np.ndarray]]] = []
 
     def normalised(x: Any, name: str, *, activate: bool = True) -> Any:
-        layer = layers.BatchNormalization(epsilon=_EPSILON, name=name.replace(".", "_").lstrip("_"))
+        layer = layers.BatchNormalization(epsilon=_EPSILON, name=name_of(name))
         keys = ("weight", "bias", "running_mean", "running_var")
         pending.append((layer, [state[f"{name}.{key}"] for key in keys]))
-        x = layer(x)
-        return layers.ReLU(6.0)(x) if activate else x
+        # training=False: exporters would else trace it in training mode.
+        x = layer(x, training=False)
+        return layers.ReLU(6.0, name=name_of(f"{name}_relu"))(x) if activate else x
 
     def convolved(x: Any, name: str, channels: int, kernel: int = 1, stride: int = 1) -> Any:
-        layer = layers.Conv2D(channels, kernel, stride, "same", use_bias=False, name=name.replace(".", "_").lstrip("_"))
+        layer = layers.Conv2D(channels, kernel, stride, "same", use_bias=False, name=name_of(name))
         pending.append((layer, [state[f"{name}.weight"].transpose(2, 3, 1, 0)]))
         return layer(x)
 
     def depthwise(x: Any, name: str, kernel: int, stride: int) -> Any:
-        layer = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=name.replace(".", "_").lstrip("_"))
+        layer = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=name_of(name))
         pending.append((layer, [state[f"{name}.weight"].transpose(2, 3, 0, 1)]))
         return layer(x)
 
-    inputs = keras.Input((size, size, 3), name="pixels")
-    x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(inputs)
+    x = layers.Rescaling(1 / 128, -127 / 128, name=name_of("rescaling"))(pixels)
     x = normalised(convolved(x, "_conv_stem", _STEM, 3, 2), "_bn0")
     for index, (kernel, stride, expansion, channels) in enumerate(_blocks(width, depth)):
         block, shortcut = f"_blocks.{index}", x
@@ -95,13 +95,11 @@ def _build(number: int, size: int, width: float, depth: float) -> Any:
         x = normalised(depthwise(x, f"{block}._depthwise_conv", kernel, stride), f"{block}._bn1")
         x = normalised(convolved(x, f"{block}._project_conv", channels), f"{block}._bn2", activate=False)
         if stride == 1 and shortcut.shape[-1] == channels:
-            x = layers.Add()([shortcut, x])
-    x = normalised(convolved(x, "_conv_head", _HEAD), "_bn1")
-    outputs = layers.GlobalAveragePooling2D(name="features")(x)
-    model = keras.Model(inputs, outputs, name=f"efficientnet_lite{number}")
+            x = layers.Add(name=name_of(f"{block}_add"))([shortcut, x])
+    maps = normalised(convolved(x, "_conv_head", _HEAD), "_bn1")
     for layer, values in pending:
         layer.set_weights(values)
-    return model
+    return maps
 
 
 def classifier_weights(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,7 +113,7 @@ def _backbone(number: int, size: int, width: float, depth: float) -> Backbone:
         name=f"efficientnet_lite{number}",
         image_size=size,
         n_features=_HEAD,
-        build=lambda side: _build(number, side, width, depth),
+        connect=lambda pixels: _connect(pixels, number, width, depth),
         weights=lambda: _weights_file(number),
         licence="Apache-2.0",
         version=1,

@@ -19,7 +19,7 @@ TOLERANCE = 1e-3
 
 def export(
     folder: Path,
-    branches: Sequence[tuple[Callable[[int], Any], int]],
+    branches: Sequence[tuple[Callable[[Any], Any], int]],
     kernels: np.ndarray,
     biases: np.ndarray,
     class_names: tuple[str, ...],
@@ -29,11 +29,12 @@ def export(
     """Write ``folder/model.keras``, load it again, and compare what it says.
 
     The loaded model maps uint8 RGB photos (m, height, width, 3) to a dictionary of ``probabilities``, float32
-    (m, k), and ``label``, the names as strings (m,). It is built of Keras' own layers alone.
+    (m, k), and ``label``, the names as strings (m,). It is built of Keras' own layers alone, in one flat graph, so that
+    tools that look into a network, as Grad-CAM does, find its layers: those called ``maps_...`` are the backbones' last.
 
     Args:
         folder: Where the file goes.
-        branches: (side -> backbone, side) of each backbone; features stand side by side in this order.
+        branches: (pixels -> maps, side) of each backbone; features stand side by side in this order.
         kernels: float32, shape (m, d, k), on raw features: of the m heads whose probabilities are averaged.
         biases: float32, shape (m, k).
         class_names: The k labels.
@@ -48,10 +49,9 @@ def export(
     # Resizing gives back the type that it is given: integers would be rounded.
     values = k.ops.cast(inputs, "float32")
     features = []
-    for build, side in branches:
-        pixels = k.layers.Resizing(side, side, "bilinear")(values)
-        # Without training=False an export to other formats would trace batch normalisation in training mode.
-        features.append(build(side)(pixels, training=False))
+    for number, (connect, side) in enumerate(branches):
+        maps = connect(k.layers.Resizing(side, side, "bilinear")(values))
+        features.append(k.layers.GlobalAveragePooling2D()(k.layers.Identity(name=f"maps_{number}")(maps)))
     joined = features[0] if len(features) == 1 else k.layers.Concatenate()(features)
     m, d, n_classes = kernels.shape
     heads = k.layers.Dense(m * n_classes, name="heads")
