@@ -30,7 +30,7 @@ def export(
 
     The loaded model maps uint8 RGB photos (m, height, width, 3) to a dictionary of ``probabilities``, float32
     (m, k), and ``label``, the names as strings (m,). It is built of Keras' own layers alone, in one flat graph, so that
-    tools that look into a network, as Grad-CAM does, find its layers: those called ``maps_...`` are the backbones' last.
+    tools that look into a network, as Grad-CAM does, find its layers: the backbones end in ``maps_0``, ``maps_1`` ...
 
     Args:
         folder: Where the file goes.

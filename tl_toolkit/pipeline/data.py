@@ -1,0 +1,115 @@
+"""From the name of a data set to audited photos and planned folds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tl_toolkit.augmentation import augment, policy_version, shrink
+from tl_toolkit.backbones.features import FeatureBank, ViewSource
+from tl_toolkit.core.console import note, progress, warn
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.records import (
+    Audit,
+    Dataset,
+    Splits,
+    TrainingConfig,
+)
+from tl_toolkit.core.runs import Stopwatch
+from tl_toolkit.datasets import audit as auditing
+from tl_toolkit.datasets.load import load_dataset
+from tl_toolkit.datasets.photos import Photos
+from tl_toolkit.datasets.splits import make_splits
+from tl_toolkit.pipeline.options import SearchOptions
+
+_AUDIT_BACKBONE = "efficientnet_lite0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """Photos that can be trained on, and the plan by which they are."""
+
+    dataset: Dataset
+    photos: Photos
+    audit: Audit
+    splits: Splits
+
+
+def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSource:
+    """The views of each photo that ``config`` trains on."""
+    photos, digests = prepared.photos, prepared.audit.sha256
+
+    def pixels(index: int, view: int) -> np.ndarray:
+        photo = photos[index]
+        return augment(
+            shrink(photo) if view else photo,
+            policy=config.augmentation,
+            strength=config.strength,
+            seed=seed,
+            view=view,
+            image_id=digests[index],
+        )
+
+    key = f"{policy_version(config.augmentation)}, strength {config.strength}, seed {seed}"
+    return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels)
+
+
+def find_data(options: SearchOptions, watch: Stopwatch) -> Dataset:
+    """The data set that the user named; a small part of it for a smoke run."""
+    with watch.step("data", f"Looking for {options.dataset}"):
+        dataset = load_dataset(options.dataset, data_dir=options.data_dir, allow_sample=options.allow_sample)
+        return _first_of_each_class(dataset, 12) if options.smoke else dataset
+
+
+def prepare(options: SearchOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
+    """Audit the photos, and plan the folds."""
+    with watch.step("audit", f"Reading {len(dataset)} photos in {len(dataset.class_names)} classes"):
+        photos = Photos(dataset.root, dataset.paths)
+        with progress() as display:
+            task = display.add_task("Reading photos", total=len(dataset))
+            examination = auditing.examine(dataset, photos, lambda: display.advance(task))
+        for one in examination.quarantined:
+            warn(f"{one.path} takes no part: {one.reason}.")
+        if len(examination.readable) == 0:
+            raise UserError(f"None of the {len(dataset)} files in {dataset.root} can be read as a photo.")
+        photos = photos.select(examination.readable)
+        dataset = replace(
+            dataset,
+            paths=tuple(dataset.paths[i] for i in examination.readable),
+            labels=dataset.labels[examination.readable],
+        )
+        clean = ViewSource(ids=examination.sha256, key="clean", views=1, pixels=lambda index, _view: photos[index])
+        with progress() as display:
+            task = display.add_task("Looking for near duplicates", total=len(photos))
+            features = bank.features(_AUDIT_BACKBONE, clean, lambda done: display.advance(task, done))
+        audit = auditing.group(dataset, examination, features[:, 0])
+    splits = make_splits(
+        dataset.labels,
+        audit.groups,
+        dataset.class_names,
+        n_outer=3 if options.smoke else options.folds,
+        n_inner=2 if options.smoke else options.inner_folds,
+        seed=options.seed,
+    )
+    for text in splits.notes:
+        warn(text)
+    note(
+        f"{len(dataset)} photos, {len(np.unique(audit.groups))} without near duplicates, "
+        f"{len(audit.quarantined)} unreadable, {len(audit.conflicts)} groups of twins with different labels"
+    )
+    return Prepared(dataset=dataset, photos=photos, audit=audit, splits=splits)
+
+
+def _first_of_each_class(dataset: Dataset, most: int) -> Dataset:
+    rank = np.zeros(len(dataset), np.int64)
+    for c in range(len(dataset.class_names)):
+        members = dataset.labels == c
+        rank[members] = np.arange(members.sum())
+    chosen = np.flatnonzero(rank < most)
+    return replace(
+        dataset,
+        paths=tuple(dataset.paths[i] for i in chosen),
+        labels=dataset.labels[chosen],
+        notes=(*dataset.notes, f"A smoke run: at most {most} photos of each class, few folds and trials."),
+    )

@@ -1,0 +1,30 @@
+"""What all pages share: one HTML file each, with its style, its script and its pictures inside."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+
+@cache
+def environment() -> Any:
+    """The Jinja2 environment of all templates. Everything is escaped: names of classes and files are data."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("tl_toolkit.sections", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["figure"] = lambda value: f"{value['value']:.3f}"
+    made.filters["interval"] = lambda value: f"{value['low']:.3f} to {value['high']:.3f}"
+    made.filters["setting"] = lambda value: f"{value:.3g}" if isinstance(value, float) else value
+    made.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of ``sections/templates`` with its values filled in, as HTML."""
+    return environment().get_template(template).render(**values)
