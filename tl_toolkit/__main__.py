@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("search", "report", "doctor")
+COMMANDS = ("explore", "search", "report", "doctor")
 
 
 def main() -> int:

@@ -76,18 +76,21 @@ def load_run(folder: Path) -> SavedRun:
         raise UserError(
             f"{folder} holds no finished run (run.json, trials.csv and predictions.csv): name a run folder."
         ) from error
-    names = run["dataset"]["class_names"]
-    index = {name: c for c, name in enumerate(names)}
-    return SavedRun(
-        folder=folder,
-        run=run,
-        trials=trials,
-        paths=tuple(row["path"] for row in predictions),
-        folds=np.array([int(row["fold"]) for row in predictions]),
-        labels=np.array([index[row["label"]] for row in predictions]),
-        probabilities=np.array([[float(row[f"p_{name}"]) for name in names] for row in predictions]),
-        analysis=found,
-    )
+    try:
+        names = run["dataset"]["class_names"]
+        index = {name: c for c, name in enumerate(names)}
+        return SavedRun(
+            folder=folder,
+            run=run,
+            trials=trials,
+            paths=tuple(row["path"] for row in predictions),
+            folds=np.array([int(row["fold"]) for row in predictions]),
+            labels=np.array([index[row["label"]] for row in predictions]),
+            probabilities=np.array([[float(row[f"p_{name}"]) for name in names] for row in predictions]),
+            analysis=found,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"The records in {folder} are damaged ({error!r}): run the search again.") from error
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -44,10 +44,17 @@ class HeadTask:
     Attributes:
         config: Its hyperparameters; those of the features are taken as given.
         rows: bool, shape (n,): the photos that it trains on.
+        stop: Epochs after which it is looked at, on its way to ``config.epochs``: the schedule stays that of the whole
+            training. All of them, if None.
     """
 
     config: TrainingConfig
     rows: np.ndarray
+    stop: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        return self.config.epochs if self.stop is None else self.stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +68,10 @@ class Heads:
 
     kernels: np.ndarray
     biases: np.ndarray
+
+    def only(self, number: int) -> Heads:
+        """Head ``number`` by itself."""
+        return Heads(kernels=self.kernels[number : number + 1], biases=self.biases[number : number + 1])
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Softmax of each head.
@@ -161,7 +172,7 @@ def train_heads(
     standardised: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     for (n_views, batch_size, dropout), members in programs.items():
         # Heads of like length share a program, so that short ones do not wait for long ones.
-        members.sort(key=lambda i: tasks[i].config.epochs)
+        members.sort(key=lambda i: tasks[i].epochs)
         for start in range(0, len(members), full):
             chunk = members[start : start + full]
             padded = chunk + [chunk[-1]] * (full - len(chunk))
@@ -192,7 +203,7 @@ def _run(
     configs = [task.config for task in tasks]
     means, inverse = (np.stack([standardised[t.rows.tobytes()][part] for t in tasks], 1) for part in (0, 1))
 
-    images, chosen = batches(n, views, batch_size, max(c.epochs for c in configs), seed)
+    images, chosen = batches(n, views, batch_size, max(t.epochs for t in tasks), seed)
     steps = len(images)
     fill = ((0, -steps % _STEPS), (0, 0))
     per_epoch = -(-n // batch_size)
@@ -209,6 +220,7 @@ def _run(
         "cosine": column([c.schedule == "cosine" for c in configs]),
         "smoothing": column([c.label_smoothing for c in configs]),
         "steps": column([c.epochs * per_epoch for c in configs]),
+        "stop": column([t.epochs * per_epoch for t in tasks]),
     }
     weights = np.stack([class_weights(table.labels[t.rows], n_classes, t.config.class_weight) for t in tasks])
     kernel, bias = _program()(
@@ -292,7 +304,7 @@ def _program() -> Any:
             slope = (tf.reshape(tf.matmul(x, flat, transpose_a=True), shape) - means * total) * inverse
 
             # A head at its end, or without a row in this batch, stands still.
-            active = (tf.cast(i, tf.float32) < hyper["steps"]) & (count > 0)
+            active = (tf.cast(i, tf.float32) < hyper["stop"]) & (count > 0)
             done = taken / hyper["steps"]
             cosine = 0.5 * (1.0 + tf.cos(np.pi * done))
             rate = (hyper["rate"] * tf.where(hyper["cosine"] > 0, cosine, 1.0))[:, None]

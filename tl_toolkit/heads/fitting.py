@@ -29,18 +29,16 @@ class Job(Protocol):
     def test(self) -> np.ndarray: ...
 
 
-def fit(
+def trained(
     jobs: Sequence[Job], tables: Tables, n_classes: int, *, seed: int, advance: Callable[[int], None] = lambda _: None
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Train a head for each job and predict its test photos in their clean view.
-
-    Jobs that share features are trained as one program.
+) -> Iterator[tuple[int, Heads]]:
+    """Train a head for each job; jobs that share features are trained as one program.
 
     Args:
         advance: Called with the number of jobs done, for progress.
 
     Yields:
-        (position of the job, probabilities float32 (its test photos, n_classes)).
+        (position of the job, its head alone).
     """
     together: dict[tuple[str, str, float], list[int]] = defaultdict(list)
     for position, job in enumerate(jobs):
@@ -50,8 +48,45 @@ def fit(
         tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train) for i in members]
         heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
         for number, position in enumerate(members):
-            own = Heads(kernels=heads.kernels[number : number + 1], biases=heads.biases[number : number + 1])
-            yield position, own.probabilities(table.features[jobs[position].test, 0])[0]
+            yield position, heads.only(number)
+
+
+def fit(
+    jobs: Sequence[Job], tables: Tables, n_classes: int, *, seed: int, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Train a head for each job and predict its test photos in their clean view.
+
+    Yields:
+        (position of the job, probabilities float32 (its test photos, n_classes)).
+    """
+    for position, head in trained(jobs, tables, n_classes, seed=seed, advance=advance):
+        job = jobs[position]
+        yield position, head.probabilities(tables(job.config).features[job.test, 0])[0]
+
+
+def course(
+    config: TrainingConfig,
+    rows: Sequence[np.ndarray],
+    stops: Sequence[int],
+    tables: Tables,
+    n_classes: int,
+    *,
+    seed: int,
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """What a head says of all photos, in their clean view, at several points of its training.
+
+    Args:
+        rows: bool, shape (n,) each: the photos to train on, once for each training.
+        stops: Epochs after which to look, at most ``config.epochs``.
+
+    Yields:
+        (position in ``rows``, position in ``stops``, probabilities float32 (n, n_classes)).
+    """
+    table = tables(config)
+    tasks = [HeadTask(config=config, rows=train, stop=stop) for train in rows for stop in stops]
+    heads = train_heads(table, n_classes, tasks, seed=seed)
+    for number in range(len(tasks)):
+        yield *divmod(number, len(stops)), heads.only(number).probabilities(table.features[:, 0])[0]
 
 
 def fit_final(config: TrainingConfig, tables: Tables, n_classes: int, *, seed: int) -> Heads:

@@ -39,6 +39,7 @@ from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.heads.fitting import fit as fit_heads
 from tl_toolkit.heads.fitting import fit_final, joined
+from tl_toolkit.pipeline.analysing import analyse
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.options import SearchOptions
 from tl_toolkit.sections import page, record
@@ -147,6 +148,11 @@ def _search(
             comparison = compare(best, reference, groups, resamples=resamples)
         with watch.step("export", "Training and exporting the final model"):
             model = export_final(folder / "model", tables, prepared, members[-1], options.seed)
+        with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
+            try:
+                analyse(folder, prepared, tables, best, members, options)
+            except KeyboardInterrupt:
+                warn("Interrupted: the report goes without what was not finished of the analysis.")
     with watch.step("report", "Writing the report"):
         write_text(folder / "trials.csv", record.trials_table(found))
         write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+
+from tl_toolkit.core.saved import SavedRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One section of the report.
+
+    Attributes:
+        title: Its heading.
+        compute: Saved run -> the section's record; None where the run has not what it needs.
+        draw: Record -> figures by name, as SVG that is safe to put into a page.
+    """
+
+    title: str
+    compute: Callable[[SavedRun], Any]
+    draw: Callable[[Any], Mapping[str, Any]] = lambda _record: {}
 
 
 @cache

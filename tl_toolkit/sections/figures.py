@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 SERIES = ("#2f7de1", "#c8701a", "#2f8f5b", "#c0504d", "#8a63d2", "#8c6d46")
 """Colours of data series; each has a contrast of at least 3 : 1 to both the light and the dark page (WCAG 1.4.11)."""
 
@@ -74,52 +72,3 @@ def svg(figure: Any, description: str) -> Any:
     )
     drawn = re.sub(r'<svg (.*?)width="[^"]*" height="[^"]*"', lambda found: head + Markup(found[1]), drawn, count=1)
     return Markup(drawn)
-
-
-def confusion(counts: list[list[int]], class_names: list[str]) -> str:
-    """Heat map of a confusion matrix; rows are true classes."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import seaborn
-
-    matrix = np.array(counts)
-    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = 2.5 + 0.5 * len(class_names)
-    figure, axes = plt.subplots(figsize=(side, side * 0.85))
-    escaped = [name.replace("$", r"\$") for name in class_names]
-    seaborn.heatmap(
-        share,
-        annot=matrix if len(class_names) <= 30 else None,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        xticklabels=escaped,
-        yticklabels=escaped,
-        ax=axes,
-        cbar_kws={"label": "share of the true class"},
-    )
-    axes.set(xlabel="predicted", ylabel="true")
-    return svg(figure, "Figure")
-
-
-def history(trials: list[dict[str, str]], metric: str) -> str:
-    """Score of every trial of the final search, and the best so far."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    import seaborn
-
-    rows = sorted((r for r in trials if r["study"] == "final" and r["score"]), key=lambda r: int(r["number"]))
-    numbers = [int(r["number"]) for r in rows]
-    scores = np.array([float(r["score"]) for r in rows])
-    best = np.minimum.accumulate(scores) if metric == "log_loss" else np.maximum.accumulate(scores)
-    figure, axes = plt.subplots(figsize=(7, 3.2))
-    seaborn.scatterplot(x=numbers, y=scores, ax=axes, s=22, label="trial")
-    axes.step(numbers, best, where="post", label="best so far", color="C1")
-    axes.set(xlabel="trial", ylabel=f"{metric}, inner folds")
-    axes.legend()
-    return svg(figure, "Figure")

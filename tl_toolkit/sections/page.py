@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tl_toolkit.core.files import write_text
 from tl_toolkit.core.saved import SavedRun, load_run
-from tl_toolkit.sections import figures
+from tl_toolkit.sections import REGISTRY
 from tl_toolkit.sections.document import render as fill
 
 
@@ -23,11 +23,20 @@ def build(folder: Path) -> Path:
 
 def render(saved: SavedRun) -> str:
     """The page as HTML; every name in it is escaped, for names are data."""
-    run = saved.run
-    return fill(
-        "page.html.j2",
-        run=run,
-        confusion=figures.confusion(run["evaluation"]["confusion"], run["dataset"]["class_names"]),
-        history=figures.history(saved.trials, run["search"]["metric"]),
-        weakest=sorted(run["evaluation"]["per_class"].items(), key=lambda item: item[1]["f1"]["value"]),
-    )
+    from markupsafe import Markup
+
+    parts, left_out = [], []
+    for name in REGISTRY:
+        section = REGISTRY.get(name)
+        record = section.compute(saved)
+        if record is None:
+            left_out.append(section.title)
+            continue
+        html = fill(f"{name}.html.j2", r=record, figures=section.draw(record), run=saved.run, pictures=pictures(saved))
+        parts.append((name, section.title, Markup(html)))
+    return fill("report.html.j2", run=saved.run, parts=parts, left_out=left_out, pictures=pictures(saved))
+
+
+def pictures(saved: SavedRun) -> str:
+    """What the images of a run are called."""
+    return "drawn pictures" if saved.run["dataset"]["is_sample"] else "photos"

@@ -1,0 +1,174 @@
+"""What is found out about a result once it is scored: nothing here chooses or changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_toolkit.backbones.base import Backbone
+from tl_toolkit.backbones.features import resolve
+from tl_toolkit.backbones.tables import FeatureTables
+from tl_toolkit.core.files import write_json, written_whole
+from tl_toolkit.core.records import Audit, Evaluation, TrainingConfig
+from tl_toolkit.core.runs import plain
+from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.saved import PICTURES
+from tl_toolkit.core.thumbnails import thumbnail
+from tl_toolkit.evaluation.calibration import calibrate
+from tl_toolkit.evaluation.comparison import compare
+from tl_toolkit.evaluation.curves import epochs_to_look, training_curves
+from tl_toolkit.evaluation.explanations import grad_cam, overlay
+from tl_toolkit.evaluation.label_issues import find_label_issues
+from tl_toolkit.evaluation.learning_curve import learning_curve
+from tl_toolkit.evaluation.metrics import evaluate
+from tl_toolkit.evaluation.nested import Job
+from tl_toolkit.heads.fitting import course, fit, joined, trained
+from tl_toolkit.pipeline.data import Prepared
+from tl_toolkit.pipeline.options import SearchOptions
+
+MOST_MISTAKES = 60
+"""Mistakes shown with their pictures, the most confident first: a report stays small enough to mail."""
+
+MOST_SUSPECTS = 24
+MOST_TWINS = 60
+
+
+def analyse(
+    folder: Path,
+    prepared: Prepared,
+    tables: FeatureTables,
+    best: Evaluation,
+    members: Sequence[Sequence[TrainingConfig]],
+    options: SearchOptions,
+) -> None:
+    """Write ``analysis.json`` and thumbnails of the photos that the report shows.
+
+    Args:
+        best: The scored predictions.
+        members: The averaged settings of each outer fold and, last, of the exported model.
+    """
+    dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
+    labels, names = dataset.labels, dataset.class_names
+    resamples = 100 if options.smoke else 2000
+    found: dict[str, Any] = {"calibration": calibrate(best, groups, resamples=resamples)}
+
+    # Of each outer fold's training photos, as a classifier that looks at nothing would.
+    guess = np.zeros((len(labels), len(names)), np.float32)
+    for fold in range(splits.n_outer):
+        scored = splits.outer == fold
+        guess[scored, np.bincount(labels[~scored], minlength=len(names)).argmax()] = 1
+    largest = evaluate("always the largest class", labels, guess, groups, splits.outer, names, resamples=resamples)
+    found["largest_class"] = {
+        "class": names[int(np.bincount(labels).argmax())],
+        "metrics": largest.metrics,
+        "comparison": compare(best, largest, groups, resamples=resamples),
+    }
+
+    issues = find_label_issues(labels, best.probabilities)
+    found["label_issues"] = [
+        {
+            "index": issue.index,
+            "path": dataset.paths[issue.index],
+            "label": names[issue.label],
+            "suggested": names[issue.suggested],
+            "self_confidence": issue.self_confidence,
+            "margin": issue.margin,
+        }
+        for issue in issues
+    ]
+
+    final = members[-1][0]
+    inner = splits.inner[-1]
+    train = [inner != fold for fold in range(splits.n_inner)]
+    epochs = epochs_to_look(final.epochs)
+    found["curves"] = training_curves(
+        labels,
+        train,
+        [~rows for rows in train],
+        epochs,
+        course(final, train, epochs, tables, len(names), seed=options.seed),
+    )
+    found["learning_curve"] = learning_curve(
+        lambda jobs, seed: fit(jobs, tables, len(names), seed=seed),
+        [configs[0] for configs in members[:-1]],
+        labels,
+        groups,
+        splits,
+        len(names),
+        seed=options.seed,
+        repeats=2 if options.smoke else 3,
+        resamples=40 if options.smoke else 200,
+    )
+
+    used = {backbone for configs in members for c in configs for backbone, _ in resolve(c.backbone)}
+    found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
+
+    confidence = best.probabilities.max(1)
+    mistakes = np.flatnonzero(best.probabilities.argmax(1) != labels)
+    shown = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:MOST_MISTAKES]
+    found["mistakes"] = shown
+    pictures = {*shown.tolist(), *_twins(prepared.audit), *(issue.index for issue in issues[:MOST_SUSPECTS])}
+    for index in sorted(pictures):
+        _write_picture(folder, f"{index:05d}", prepared.photos[index])
+    _explain(folder, prepared, tables, best, members[:-1], shown, options.seed)
+    write_json(folder / "analysis.json", plain(found))
+
+
+def _twins(audit: Audit) -> list[int]:
+    """The photos of the first groups of duplicates."""
+    return [index for group in (*audit.exact, *audit.near) for index in group[:6]][:MOST_TWINS]
+
+
+def _write_picture(folder: Path, name: str, photo: np.ndarray) -> None:
+    with written_whole(folder / PICTURES / f"{name}.webp") as file:
+        file.write(thumbnail(photo))
+
+
+def _explain(
+    folder: Path,
+    prepared: Prepared,
+    tables: FeatureTables,
+    best: Evaluation,
+    members: Sequence[Sequence[TrainingConfig]],
+    shown: np.ndarray,
+    seed: int,
+) -> None:
+    """Write where the models looked that made these mistakes: each photo's is that of the fold that left it out."""
+    folds = prepared.splits.outer
+    affected = sorted({int(folds[index]) for index in shown})
+    jobs = [Job(config=c, train=folds != fold, test=folds == fold) for fold in affected for c in members[fold]]
+    owner = [fold for fold in affected for _ in members[fold]]
+    heads = dict(trained(jobs, tables, len(prepared.dataset.class_names), seed=seed))
+    look: dict[tuple[Backbone, int], Callable[[np.ndarray], np.ndarray]] = {}
+    for fold in affected:
+        own = [position for position, one in enumerate(owner) if one == fold]
+        parts, kernels = joined(
+            [heads[position] for position in own],
+            [resolve(jobs[position].config.backbone) for position in own],
+            lambda part: part[0].n_features,
+        )
+        # The mean of the members' scores is the score of their mean kernel.
+        kernel = kernels.mean(0)
+        for index in (int(i) for i in shown if folds[i] == fold):
+            photo = prepared.photos[index]
+            for part in parts:
+                if part not in look:
+                    look[part] = _looker(*part)
+            maps = [look[part](photo) for part in parts]
+            heat = grad_cam(maps, kernel[:, best.probabilities[index].argmax()], photo.shape[:2])
+            _write_picture(folder, f"{index:05d}-cam", overlay(photo, heat))
+
+
+def _looker(backbone: Backbone, side: int) -> Callable[[np.ndarray], np.ndarray]:
+    """A photo uint8 (h, w, 3) -> the backbone's last maps, float32 (places high, places wide, n_features)."""
+    tf = tensorflow()
+    model = backbone.build(side, pooled=False)
+    run = tf.function(lambda pixels: model(pixels, training=False))
+
+    def look(photo: np.ndarray) -> np.ndarray:
+        return run(tf.image.resize(photo[None], (side, side)))[0].numpy()
+
+    return look

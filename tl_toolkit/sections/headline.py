@@ -1,0 +1,77 @@
+"""How good the model is: its scores with intervals, against what it should beat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tl_toolkit.core.saved import SavedRun
+from tl_toolkit.sections.document import Section
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Something to compare with, scored on the same photos.
+
+    Attributes:
+        title: What it is.
+        metrics: name -> figure with ``value``, ``low`` and ``high``.
+        verdict: The paired test in one sentence; empty for the model itself.
+    """
+
+    title: str
+    metrics: Mapping[str, Mapping[str, float]]
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """Rows of the first table, the model itself first."""
+
+    rows: tuple[Rival, ...]
+    n_members: int
+
+
+def verdict(title: str, comparison: Mapping[str, Any]) -> str:
+    """A paired comparison in words."""
+    difference = comparison["differences"]["accuracy"]
+    better = difference["value"] > 0
+    p = comparison["p_value"]
+    if p >= SIGNIFICANT:
+        said = f"No significant difference to {title}"
+    else:
+        said = f"Significantly {'better' if better else 'WORSE'} than {title}"
+    return (
+        f"{said}: accuracy {difference['value']:+.3f} (95 % interval {difference['low']:+.3f} to "
+        f"{difference['high']:+.3f}); right where the other is wrong {comparison['better']} times, wrong where it is "
+        f"right {comparison['worse']} times (exact McNemar test, p = {p:.2g})."
+    )
+
+
+def compute(saved: SavedRun) -> Headline:
+    """The model, the reference settings and, where it was computed, the largest class."""
+    run = saved.run
+    rows = [
+        Rival(title="this model", metrics=run["evaluation"]["metrics"]),
+        Rival(
+            title="reference settings",
+            metrics=run["search"]["reference"]["metrics"],
+            verdict=verdict("the reference settings", run["comparison"]),
+        ),
+    ]
+    largest = saved.analysis.get("largest_class")
+    if largest:
+        rows.append(
+            Rival(
+                title=f"always the largest class ({largest['class']})",
+                metrics=largest["metrics"],
+                verdict=verdict("always guessing the largest class", largest["comparison"]),
+            )
+        )
+    return Headline(rows=tuple(rows), n_members=len(run["search"]["members"]["final"]))
+
+
+SECTION = Section(title="How good is it?", compute=compute)
