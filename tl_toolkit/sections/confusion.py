@@ -78,7 +78,7 @@ def draw(record: Confusion) -> Mapping[str, Any]:
     """Heat maps: counts, and shares of the true class."""
     share = record.counts / np.maximum(record.counts.sum(1, keepdims=True), 1)
     return {
-        "counts": _heat_map(record, record.counts, "d", "photos", "Confusion matrix, counts of photos"),
+        "counts": _heat_map(record, record.counts, "d", "count", "Confusion matrix, counts"),
         "shares": _heat_map(record, share, ".2f", "share of the true class", "Confusion matrix, shares of each class"),
     }
 
