@@ -269,19 +269,18 @@ FAULTY = f"""<!doctype html><html lang="en"><title>Faulty</title><body><main><h1
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 class TestEverywhere:
-    def test_nothing_scrolls_sideways(self, browser: Browser, path: Path, size: tuple[int, int], scheme: str) -> None:
+    def test_nothing_scrolls_sideways_and_colours_follow_the_scheme(
+        self, browser: Browser, path: Path, size: tuple[int, int], scheme: str
+    ) -> None:
         with visit(browser, path, size, scheme) as visited:
             assert too_wide(visited.page) == []
+            paper = visited.page.evaluate("getComputedStyle(document.body).backgroundColor")
+            ink = visited.page.evaluate("getComputedStyle(document.body).color")
+        assert (brightness(paper) > brightness(ink)) == (scheme == "light"), (paper, ink)
 
     def test_axe_finds_nothing_serious(self, browser: Browser, path: Path, size: tuple[int, int], scheme: str) -> None:
         with visit(browser, path, size, scheme, bypass_csp=True) as visited:
             assert axe_violations(visited.page) == []
-
-    def test_page_follows_the_scheme(self, browser: Browser, path: Path, size: tuple[int, int], scheme: str) -> None:
-        with visit(browser, path, size, scheme) as visited:
-            paper = visited.page.evaluate("getComputedStyle(document.body).backgroundColor")
-            ink = visited.page.evaluate("getComputedStyle(document.body).color")
-        assert (brightness(paper) > brightness(ink)) == (scheme == "light"), (paper, ink)
 
 
 def brightness(color: str) -> int:

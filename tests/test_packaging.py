@@ -63,7 +63,7 @@ def test_a_wheel_carries_the_schema_the_template_and_no_photo(wheel: Path) -> No
     names = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
     assert {
         "tl_toolkit/core/run.schema.json",
-        "tl_toolkit/sections/templates/page.html.j2",
+        "tl_toolkit/sections/templates/report.html.j2",
         "tl_toolkit/py.typed",
     } <= names
     assert not [name for name in names if name.lower().endswith((".jpg", ".png", ".npz"))]
