@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ MOST_MISTAKES = 60
 
 MOST_SUSPECTS = 24
 MOST_TWINS = 60
+_BATCH = 16
 
 
 def analyse(
@@ -142,33 +144,38 @@ def _explain(
     jobs = [Job(config=c, train=folds != fold, test=folds == fold) for fold in affected for c in members[fold]]
     owner = [fold for fold in affected for _ in members[fold]]
     heads = dict(trained(jobs, tables, len(prepared.dataset.class_names), seed=seed))
-    look: dict[tuple[Backbone, int], Callable[[np.ndarray], np.ndarray]] = {}
+    kernels: dict[int, np.ndarray] = {}
+    parts: dict[int, list[tuple[Backbone, int]]] = {}
+    wanted: dict[tuple[Backbone, int], list[int]] = defaultdict(list)
     for fold in affected:
         own = [position for position, one in enumerate(owner) if one == fold]
-        parts, kernels = joined(
+        parts[fold], several = joined(
             [heads[position] for position in own],
             [resolve(jobs[position].config.backbone) for position in own],
             lambda part: part[0].n_features,
         )
         # The mean of the members' scores is the score of their mean kernel.
-        kernel = kernels.mean(0)
-        for index in (int(i) for i in shown if folds[i] == fold):
-            photo = prepared.photos[index]
-            for part in parts:
-                if part not in look:
-                    look[part] = _looker(*part)
-            maps = [look[part](photo) for part in parts]
-            heat = grad_cam(maps, kernel[:, best.probabilities[index].argmax()], photo.shape[:2])
-            _write_picture(folder, f"{index:05d}-cam", overlay(photo, heat))
+        kernels[fold] = several.mean(0)
+        for part in parts[fold]:
+            wanted[part] += [int(index) for index in shown if folds[index] == fold]
+    maps = {part: _maps(*part, indices, prepared) for part, indices in wanted.items()}
+    for index in shown.tolist():
+        photo, fold = prepared.photos[index], int(folds[index])
+        kernel = kernels[fold][:, best.probabilities[index].argmax()]
+        heat = grad_cam([maps[part][index] for part in parts[fold]], kernel, photo.shape[:2])
+        _write_picture(folder, f"{index:05d}-cam", overlay(photo, heat))
 
 
-def _looker(backbone: Backbone, side: int) -> Callable[[np.ndarray], np.ndarray]:
-    """A photo uint8 (h, w, 3) -> the backbone's last maps, float32 (places high, places wide, n_features)."""
+def _maps(backbone: Backbone, side: int, indices: Sequence[int], prepared: Prepared) -> dict[int, np.ndarray]:
+    """Photo -> the backbone's last maps, float32 (places high, places wide, n_features)."""
     tf = tensorflow()
     model = backbone.build(side, pooled=False)
-    run = tf.function(lambda pixels: model(pixels, training=False))
-
-    def look(photo: np.ndarray) -> np.ndarray:
-        return run(tf.image.resize(photo[None], (side, side)))[0].numpy()
-
-    return look
+    look = tf.function(
+        lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, side, side, 3), tf.float32)]
+    )
+    found: dict[int, np.ndarray] = {}
+    for start in range(0, len(indices), _BATCH):
+        batch = indices[start : start + _BATCH]
+        pixels = tf.concat([tf.image.resize(prepared.photos[i][None], (side, side)) for i in batch], 0)
+        found.update(zip(batch, look(pixels).numpy(), strict=True))
+    return found
