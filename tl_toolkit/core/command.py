@@ -1,14 +1,49 @@
-"""What all commands share: how they end."""
+"""What commands share: options of a data set, numbers as options, and how they end."""
 
 from __future__ import annotations
 
+import argparse
 import errno
+import shlex
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from tl_toolkit.core import console
 from tl_toolkit.core.errors import UserError
 
 _USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def at_least(least: int, kind: Callable[[str], float] = int) -> Callable[[str], Any]:
+    """What argparse turns an option's text into: a number of that kind, and not below ``least``."""
+
+    def number(text: str) -> float:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return value
+
+    return number
+
+
+def dataset_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser of the command ``name``, with the options of everything that begins with a data set."""
+    made = argparse.ArgumentParser(prog=f"python -m tl_toolkit.{name}", description=description)
+    made.add_argument("dataset", help="slash, slash_sample, or a folder that holds one folder of photos per class")
+    made.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data set is, if not in a usual place")
+    made.add_argument("--no-sample", action="store_true", help="stop where the Slash photos cannot be had")
+    made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")
+    return made
+
+
+def dataset_options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> dict[str, Any]:
+    """What the user gave to a :func:`dataset_parser`, by option of the pipeline, and the command line itself."""
+    options = vars(parser.parse_args(arguments))
+    options["allow_sample"] = not options.pop("no_sample")
+    options["command"] = shlex.join([*parser.prog.split(), *(sys.argv[1:] if arguments is None else arguments)])
+    return options
 
 
 def ended(command: Callable[[], None]) -> int:
