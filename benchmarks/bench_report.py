@@ -34,13 +34,10 @@ from tl_toolkit.core.records import (
     Trial,
 )
 from tl_toolkit.core.runs import plain
-from tl_toolkit.core.saved import PICTURES
-from tl_toolkit.core.thumbnails import thumbnail
-from tl_toolkit.evaluation.calibration import calibrate
+from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.comparison import compare
-from tl_toolkit.evaluation.label_issues import find_label_issues
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.pipeline.analysing import MOST_MISTAKES, MOST_SUSPECTS, MOST_TWINS
+from tl_toolkit.pipeline.analysing import of_predictions, pictured
 from tl_toolkit.sections import page, record
 
 OUTER, INNER, TRIALS = 5, 5, 64
@@ -175,19 +172,12 @@ def _analysis(
     random: np.random.Generator, folder: Path, dataset: Dataset, audit: Audit, splits: Splits, best: Evaluation
 ) -> dict[str, Any]:
     """The content of ``analysis.json``; writes the pictures that the page shows."""
-    labels, names, probabilities = dataset.labels, dataset.class_names, best.probabilities
-    guess = np.zeros_like(probabilities)
-    guess[:, dataset.counts.argmax()] = 1
-    largest = evaluate("largest", labels, guess, audit.groups, splits.outer, names, resamples=RESAMPLES)
-    issues = find_label_issues(labels, probabilities)
-    mistakes = np.flatnonzero(probabilities.argmax(1) != labels)
-    mistakes = mistakes[np.argsort(-probabilities.max(1)[mistakes], kind="stable")][:MOST_MISTAKES]
-    twins = [index for group in (*audit.exact, *audit.near) for index in group][:MOST_TWINS]
-    (folder / PICTURES).mkdir(exist_ok=True)
-    for index in {*mistakes.tolist(), *twins, *(issue.index for issue in issues[:MOST_SUSPECTS])}:
-        (folder / PICTURES / f"{index:05d}.webp").write_bytes(_picture(random))
-    for index in mistakes:
-        (folder / PICTURES / f"{index:05d}-cam.webp").write_bytes(_picture(random))
+    labels, names = dataset.labels, dataset.class_names
+    found = of_predictions(best, dataset, splits, audit.groups, resamples=RESAMPLES)
+    for index in pictured(found, audit):
+        keep_picture(folder, index, _blotches(random))
+    for index in found["mistakes"]:
+        keep_picture(folder, index, _blotches(random), "cam")
     epochs, sizes = (1, 2, 3, 5, 7, 10, 14, 20, 30), np.linspace(0.1, 0.8, 6) * len(labels)
 
     def rising(*shape: int) -> np.ndarray:
@@ -196,23 +186,7 @@ def _analysis(
         )
 
     return {
-        "calibration": calibrate(best, audit.groups, resamples=RESAMPLES),
-        "largest_class": {
-            "class": names[int(dataset.counts.argmax())],
-            "metrics": largest.metrics,
-            "comparison": compare(best, largest, audit.groups, resamples=RESAMPLES),
-        },
-        "label_issues": [
-            {
-                "index": issue.index,
-                "path": dataset.paths[issue.index],
-                "label": names[issue.label],
-                "suggested": names[issue.suggested],
-                "self_confidence": issue.self_confidence,
-                "margin": issue.margin,
-            }
-            for issue in issues
-        ],
+        **found,
         "curves": {
             "epochs": epochs,
             **{f"{part}_loss": 1 - rising(len(epochs), INNER).T for part in ("train", "validation")},
@@ -227,14 +201,12 @@ def _analysis(
             "outlook": [(factor, {"value": 0.9, "low": 0.88, "high": 0.92}) for factor in (1.5, 2.0, 3.0)],
         },
         "weights": {"efficientnet_lite0": "Apache-2.0"},
-        "mistakes": mistakes,
     }
 
 
-def _picture(random: np.random.Generator) -> bytes:
-    """A thumbnail of blotches; it takes as many bytes as that of a photo, about 4 kB."""
-    blotches = Image.fromarray(random.integers(0, 256, (24, 24, 3), np.uint8)).resize((320, 320))
-    return thumbnail(np.asarray(blotches))
+def _blotches(random: np.random.Generator) -> np.ndarray:
+    """A picture of blotches: its thumbnail takes as many bytes as that of a photo, about 4 kB."""
+    return np.asarray(Image.fromarray(random.integers(0, 256, (24, 24, 3), np.uint8)).resize((320, 320)))
 
 
 def _studies() -> list[str]:

@@ -162,7 +162,7 @@ class TestNamesAreData:
         record["photos"][0]["path"] = f'{name}/"><img src=x onerror=alert(1)>.jpg'
         record["dataset"]["name"] = name
         record["quarantined"][0]["reason"] = name
-        elements = Elements(exploration.render(record, explored.folder / "pictures"))
+        elements = Elements(exploration.render(record, explored.folder))
         assert len(elements.of("script")) == 2
         assert not any("onerror" in attributes for _, attributes in elements.found)
         assert elements.text.count(name) > 5
@@ -170,7 +170,7 @@ class TestNamesAreData:
     def test_dollars_are_no_formula(self, explored: Explored) -> None:
         record = copy.deepcopy(explored.record)
         record["dataset"]["class_names"][0] = "$10 to $20_"
-        assert "$10 to $20_" in exploration.render(record, explored.folder / "pictures")
+        assert "$10 to $20_" in exploration.render(record, explored.folder)
 
 
 def many_classes(record: dict[str, Any], n_classes: int) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
 from dataclasses import dataclass
@@ -12,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from tl_toolkit.core.errors import UserError
-
-PICTURES = "pictures"
-"""Folder of thumbnails in a run folder: ``00012.webp`` is photo 12, ``00012-cam.webp`` where the model looked at it."""
+from tl_toolkit.core.thumbnails import kept_picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,18 +43,8 @@ class SavedRun:
         return self.run["dataset"]["class_names"]
 
     def picture(self, index: int, kind: str = "") -> str | None:
-        """A thumbnail as a ``data:`` address; None where the run kept none. ``kind`` is empty or ``cam``."""
-        name = f"{index:05d}-{kind}.webp" if kind else f"{index:05d}.webp"
-        try:
-            data = (self.folder / PICTURES / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        return data_address(data)
-
-
-def data_address(webp: bytes) -> str:
-    """A WebP picture as a ``data:`` address, so that a page needs no file beside it."""
-    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
+        """A thumbnail as a ``data:`` address; None where the run kept none. ``cam`` is where the model looked."""
+        return kept_picture(self.folder, index, kind)
 
 
 def load_run(folder: Path) -> SavedRun:

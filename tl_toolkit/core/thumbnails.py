@@ -1,10 +1,17 @@
-"""Small pictures for pages."""
+"""Small pictures for pages: made of photos, kept beside the records, and put into pages."""
 
 from __future__ import annotations
 
+import base64
 import io
+from pathlib import Path
 
 import numpy as np
+
+from tl_toolkit.core.files import written_whole
+
+PICTURES = "pictures"
+"""Folder beside the records: ``00012.webp`` is photo 12, ``00012-cam.webp`` a picture of it of another kind."""
 
 
 def thumbnail(photo: np.ndarray, side: int = 160, quality: int = 70) -> bytes:
@@ -32,3 +39,25 @@ def thumbnail(photo: np.ndarray, side: int = 160, quality: int = 70) -> bytes:
     file = io.BytesIO()
     image.save(file, format="WEBP", quality=quality, method=4)
     return file.getvalue()
+
+
+def picture_file(folder: Path, index: int, kind: str = "") -> Path:
+    """Where the thumbnail of photo ``index`` is kept in the folder of its records."""
+    return folder / PICTURES / (f"{index:05d}-{kind}.webp" if kind else f"{index:05d}.webp")
+
+
+def keep_picture(
+    folder: Path, index: int, photo: np.ndarray, kind: str = "", *, side: int = 160, quality: int = 70
+) -> None:
+    """Write a thumbnail to its :func:`picture_file`; see :func:`thumbnail`."""
+    with written_whole(picture_file(folder, index, kind)) as file:
+        file.write(thumbnail(photo, side, quality))
+
+
+def kept_picture(folder: Path, index: int, kind: str = "") -> str | None:
+    """A kept thumbnail as a ``data:`` address, so that a page needs no file beside it; None where there is none."""
+    try:
+        webp = picture_file(folder, index, kind).read_bytes()
+    except FileNotFoundError:
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"

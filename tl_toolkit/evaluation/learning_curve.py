@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_toolkit.core.records import Interval, Splits, TrainingConfig
-from tl_toolkit.evaluation.metrics import by_class as figures_by_class
-from tl_toolkit.evaluation.metrics import interval, resample, score, tally
+from tl_toolkit.evaluation.metrics import by_class, interval, overall, resample, tally
 from tl_toolkit.evaluation.nested import Job
 
 FRACTIONS = (0.2, 0.35, 0.5, 0.7, 0.85, 1.0)
@@ -101,15 +100,11 @@ def learning_curve(
             predicted[f, repeat, tests[fold]] = probabilities.argmax(1)
             sizes[f, repeat, fold] = jobs[position].train.sum()
 
-    one_hot = np.eye(n_classes, dtype=np.float32)
-    scores = {
-        metric: np.array([[score(metric, labels, one_hot[guess]) for guess in row] for row in predicted])
-        for metric in ("accuracy", "macro_f1")
-    }
     flat = predicted.reshape(-1, len(labels))
     rows = np.repeat(np.arange(len(flat)), len(labels))
     tallies = tally(np.tile(labels, len(flat)), flat.ravel(), rows, len(flat), n_classes)
-    f1 = figures_by_class(tallies)["f1"].reshape(len(FRACTIONS), repeats, n_classes)
+    scores = {name: values.reshape(len(FRACTIONS), repeats) for name, values in overall(tallies).items()}
+    f1 = by_class(tallies)["f1"].reshape(len(FRACTIONS), repeats, n_classes)
     n_train = sizes.mean((1, 2))
     return LearningCurve(
         n_train=tuple(n_train.tolist()),

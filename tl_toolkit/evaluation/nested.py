@@ -84,6 +84,16 @@ def cross_validate(
         del predicted[trial]
 
 
+def outer_jobs(members: Sequence[Sequence[TrainingConfig]], splits: Splits) -> list[tuple[int, Job]]:
+    """(outer fold, job) for each of ``members[fold]``: train on what the fold does not score, predict what it does."""
+    tests = [splits.outer == fold for fold in range(splits.n_outer)]
+    return [
+        (fold, Job(config=config, train=~tests[fold], test=tests[fold]))
+        for fold, configs in enumerate(members)
+        for config in configs
+    ]
+
+
 def outer_predictions(fit: Fit, members: Sequence[Sequence[TrainingConfig]], splits: Splits) -> np.ndarray:
     """Refit ``members[fold]`` on all photos that outer fold ``fold`` does not score, and predict those that it does.
 
@@ -93,13 +103,10 @@ def outer_predictions(fit: Fit, members: Sequence[Sequence[TrainingConfig]], spl
     Returns:
         Pooled probabilities, float32, shape (n, k).
     """
-    tests = [splits.outer == fold for fold in range(splits.n_outer)]
-    owner = [fold for fold, configs in enumerate(members) for _ in configs]
-    configs = [config for fold in members for config in fold]
-    jobs = [Job(config=c, train=~tests[fold], test=tests[fold]) for fold, c in zip(owner, configs, strict=True)]
-    by_job = dict(fit(jobs))
+    jobs = outer_jobs(members, splits)
+    by_job = dict(fit([job for _, job in jobs]))
     pooled = np.zeros((len(splits.outer), by_job[0].shape[1]), np.float32)
     # In the order of the jobs: a sum in another order would differ in its last bits.
-    for position, fold in enumerate(owner):
-        pooled[tests[fold]] += by_job[position] / len(members[fold])
+    for position, (fold, job) in enumerate(jobs):
+        pooled[job.test] += by_job[position] / len(members[fold])
     return pooled

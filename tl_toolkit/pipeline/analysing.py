@@ -12,12 +12,11 @@ import numpy as np
 from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
-from tl_toolkit.core.files import write_json, written_whole
-from tl_toolkit.core.records import Audit, Evaluation, TrainingConfig
+from tl_toolkit.core.files import write_json
+from tl_toolkit.core.records import Audit, Dataset, Evaluation, Splits, TrainingConfig
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import tensorflow
-from tl_toolkit.core.saved import PICTURES
-from tl_toolkit.core.thumbnails import thumbnail
+from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.calibration import calibrate
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.curves import epochs_to_look, training_curves
@@ -25,15 +24,15 @@ from tl_toolkit.evaluation.explanations import grad_cam, overlay
 from tl_toolkit.evaluation.label_issues import find_label_issues
 from tl_toolkit.evaluation.learning_curve import learning_curve
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.evaluation.nested import Job
+from tl_toolkit.evaluation.nested import outer_jobs
 from tl_toolkit.heads.fitting import course, fit, joined, trained
 from tl_toolkit.pipeline.data import Prepared
 from tl_toolkit.pipeline.options import SearchOptions
+from tl_toolkit.sections.data_quality import MOST_SUSPECTS
 
 MOST_MISTAKES = 60
 """Mistakes shown with their pictures, the most confident first: a report stays small enough to mail."""
 
-MOST_SUSPECTS = 24
 MOST_TWINS = 60
 _BATCH = 16
 
@@ -54,33 +53,7 @@ def analyse(
     """
     dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
     labels, names = dataset.labels, dataset.class_names
-    resamples = 100 if options.smoke else 2000
-    found: dict[str, Any] = {"calibration": calibrate(best, groups, resamples=resamples)}
-
-    # Of each outer fold's training photos, as a classifier that looks at nothing would.
-    guess = np.zeros((len(labels), len(names)), np.float32)
-    for fold in range(splits.n_outer):
-        scored = splits.outer == fold
-        guess[scored, np.bincount(labels[~scored], minlength=len(names)).argmax()] = 1
-    largest = evaluate("always the largest class", labels, guess, groups, splits.outer, names, resamples=resamples)
-    found["largest_class"] = {
-        "class": names[int(np.bincount(labels).argmax())],
-        "metrics": largest.metrics,
-        "comparison": compare(best, largest, groups, resamples=resamples),
-    }
-
-    issues = find_label_issues(labels, best.probabilities)
-    found["label_issues"] = [
-        {
-            "index": issue.index,
-            "path": dataset.paths[issue.index],
-            "label": names[issue.label],
-            "suggested": names[issue.suggested],
-            "self_confidence": issue.self_confidence,
-            "margin": issue.margin,
-        }
-        for issue in issues
-    ]
+    found = of_predictions(best, dataset, splits, groups, resamples=100 if options.smoke else 2000)
 
     final = members[-1][0]
     inner = splits.inner[-1]
@@ -108,25 +81,52 @@ def analyse(
     used = {backbone for configs in members for c in configs for backbone, _ in resolve(c.backbone)}
     found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
 
-    confidence = best.probabilities.max(1)
-    mistakes = np.flatnonzero(best.probabilities.argmax(1) != labels)
-    shown = mistakes[np.argsort(-confidence[mistakes], kind="stable")][:MOST_MISTAKES]
-    found["mistakes"] = shown
-    pictures = {*shown.tolist(), *_twins(prepared.audit), *(issue.index for issue in issues[:MOST_SUSPECTS])}
-    for index in sorted(pictures):
-        _write_picture(folder, f"{index:05d}", prepared.photos[index])
-    _explain(folder, prepared, tables, best, members[:-1], shown, options.seed)
+    for index in pictured(found, prepared.audit):
+        keep_picture(folder, index, prepared.photos[index])
+    _explain(folder, prepared, tables, best, members[:-1], found["mistakes"], options.seed)
     write_json(folder / "analysis.json", plain(found))
 
 
-def _twins(audit: Audit) -> list[int]:
-    """The photos of the first groups of duplicates."""
-    return [index for group in (*audit.exact, *audit.near) for index in group[:6]][:MOST_TWINS]
+def of_predictions(
+    best: Evaluation, dataset: Dataset, splits: Splits, groups: np.ndarray, *, resamples: int
+) -> dict[str, Any]:
+    """What the scored predictions alone tell: calibration, the largest class as a rival, doubtful labels, mistakes."""
+    labels, names = dataset.labels, dataset.class_names
+    # Of each outer fold's training photos, as a classifier that looks at nothing would.
+    guess = np.zeros((len(labels), len(names)), np.float32)
+    for fold in range(splits.n_outer):
+        scored = splits.outer == fold
+        guess[scored, np.bincount(labels[~scored], minlength=len(names)).argmax()] = 1
+    largest = evaluate("always the largest class", labels, guess, groups, splits.outer, names, resamples=resamples)
+    mistakes = np.flatnonzero(best.probabilities.argmax(1) != labels)
+    surest = np.argsort(-best.probabilities.max(1)[mistakes], kind="stable")
+    return {
+        "calibration": calibrate(best, groups, resamples=resamples),
+        "largest_class": {
+            "class": names[int(dataset.counts.argmax())],
+            "metrics": largest.metrics,
+            "comparison": compare(best, largest, groups, resamples=resamples),
+        },
+        "label_issues": [
+            {
+                "index": issue.index,
+                "path": dataset.paths[issue.index],
+                "label": names[issue.label],
+                "suggested": names[issue.suggested],
+                "self_confidence": issue.self_confidence,
+                "margin": issue.margin,
+            }
+            for issue in find_label_issues(labels, best.probabilities)
+        ],
+        "mistakes": mistakes[surest][:MOST_MISTAKES],
+    }
 
 
-def _write_picture(folder: Path, name: str, photo: np.ndarray) -> None:
-    with written_whole(folder / PICTURES / f"{name}.webp") as file:
-        file.write(thumbnail(photo))
+def pictured(found: dict[str, Any], audit: Audit) -> list[int]:
+    """The photos whose thumbnails the report shows: mistakes, suspects, and the first groups of duplicates."""
+    twins = [index for group in (*audit.exact, *audit.near) for index in group[:6]]
+    suspects = [issue["index"] for issue in found["label_issues"][:MOST_SUSPECTS]]
+    return sorted({*found["mistakes"].tolist(), *suspects, *twins[:MOST_TWINS]})
 
 
 def _explain(
@@ -140,30 +140,29 @@ def _explain(
 ) -> None:
     """Write where the models looked that made these mistakes: each photo's is that of the fold that left it out."""
     folds = prepared.splits.outer
-    affected = sorted({int(folds[index]) for index in shown})
-    jobs = [Job(config=c, train=folds != fold, test=folds == fold) for fold in affected for c in members[fold]]
-    owner = [fold for fold in affected for _ in members[fold]]
-    heads = dict(trained(jobs, tables, len(prepared.dataset.class_names), seed=seed))
-    kernels: dict[int, np.ndarray] = {}
-    parts: dict[int, list[tuple[Backbone, int]]] = {}
+    jobs = outer_jobs(members, prepared.splits)
+    heads = dict(trained([job for _, job in jobs], tables, len(prepared.dataset.class_names), seed=seed))
+    kernels: list[np.ndarray] = []
+    parts: list[list[tuple[Backbone, int]]] = []
     wanted: dict[tuple[Backbone, int], list[int]] = defaultdict(list)
-    for fold in affected:
-        own = [position for position, one in enumerate(owner) if one == fold]
-        parts[fold], several = joined(
+    for fold in range(prepared.splits.n_outer):
+        own = [position for position, (owner, _) in enumerate(jobs) if owner == fold]
+        together, several = joined(
             [heads[position] for position in own],
-            [resolve(jobs[position].config.backbone) for position in own],
+            [resolve(jobs[position][1].config.backbone) for position in own],
             lambda part: part[0].n_features,
         )
+        parts.append(together)
         # The mean of the members' scores is the score of their mean kernel.
-        kernels[fold] = several.mean(0)
-        for part in parts[fold]:
-            wanted[part] += [int(index) for index in shown if folds[index] == fold]
-    maps = {part: _maps(*part, indices, prepared) for part, indices in wanted.items()}
+        kernels.append(several.mean(0))
+        for part in together:
+            wanted[part] += shown[folds[shown] == fold].tolist()
+    maps = {part: _maps(*part, indices, prepared) for part, indices in wanted.items() if indices}
     for index in shown.tolist():
         photo, fold = prepared.photos[index], int(folds[index])
         kernel = kernels[fold][:, best.probabilities[index].argmax()]
         heat = grad_cam([maps[part][index] for part in parts[fold]], kernel, photo.shape[:2])
-        _write_picture(folder, f"{index:05d}-cam", overlay(photo, heat))
+        keep_picture(folder, index, overlay(photo, heat), "cam")
 
 
 def _maps(backbone: Backbone, side: int, indices: Sequence[int], prepared: Prepared) -> dict[int, np.ndarray]:

@@ -14,11 +14,10 @@ from typing import Any
 from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress
-from tl_toolkit.core.files import cache_folder, write_json, written_whole
+from tl_toolkit.core.files import cache_folder, write_json
 from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runs import Stopwatch
-from tl_toolkit.core.saved import PICTURES
-from tl_toolkit.core.thumbnails import thumbnail
+from tl_toolkit.core.thumbnails import PICTURES, keep_picture
 from tl_toolkit.datasets import appearance as looks
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.label_issues import class_thresholds, find_label_issues
@@ -84,7 +83,7 @@ def explore(options: SearchOptions) -> Exploration:
     )
     with watch.step("page", "Writing the page"):
         folder = options.out / dataset.name / "exploration"
-        _keep_pictures(folder / PICTURES, prepared, record)
+        _keep_pictures(folder, prepared, record)
         write_json(folder / "exploration.json", record)
         page = exploration.build(folder)
     return Exploration(page=page, record=record)
@@ -93,11 +92,8 @@ def explore(options: SearchOptions) -> Exploration:
 def _keep_pictures(folder: Path, prepared: Prepared, record: dict[str, Any]) -> None:
     """Thumbnails of all photos that the page shows, so that it can be written again without the photos."""
     # Those of an earlier exploration may be of other photos under the same numbers.
-    shutil.rmtree(folder, ignore_errors=True)
-    for suffix, side, quality, indices in (
-        ("", 160, 70, exploration.pictured(record)),
-        ("-map", 64, 60, record["map"]["indices"]),
-    ):
-        for index in indices:
-            with written_whole(folder / f"{index:05d}{suffix}.webp") as file:
-                file.write(thumbnail(prepared.photos[index], side, quality))
+    shutil.rmtree(folder / PICTURES, ignore_errors=True)
+    for index in exploration.pictured(record):
+        keep_picture(folder, index, prepared.photos[index])
+    for index in record["map"]["indices"]:
+        keep_picture(folder, index, prepared.photos[index], "map", side=64, quality=60)

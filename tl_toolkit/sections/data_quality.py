@@ -10,7 +10,7 @@ from tl_toolkit.core.saved import SavedRun
 from tl_toolkit.sections.document import Section
 
 _MOST_GROUPS = 12
-_MOST_SUSPECTS = 24
+MOST_SUSPECTS = 24
 
 Picture = tuple[str | None, str]
 """``data:`` address, where there is one, and path."""
@@ -55,7 +55,7 @@ def compute(saved: SavedRun) -> DataQuality:
         n_exact=len(audit["exact_duplicates"]),
         n_near=len(audit["near_duplicates"]),
         conflicts=shown(audit["label_conflicts"]),
-        suspects=tuple({**one, "picture": saved.picture(one["index"])} for one in issues[:_MOST_SUSPECTS]),
+        suspects=tuple({**one, "picture": saved.picture(one["index"])} for one in issues[:MOST_SUSPECTS]),
         n_suspects=len(issues),
     )
 

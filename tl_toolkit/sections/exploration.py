@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import write_text
 from tl_toolkit.core.records import Audit, Dataset, TrainingConfig
 from tl_toolkit.core.runs import environment, plain
-from tl_toolkit.core.saved import PICTURES, data_address
+from tl_toolkit.core.thumbnails import kept_picture
 from tl_toolkit.sections import exploration_figures as figures
 from tl_toolkit.sections.document import render as fill
 
@@ -200,24 +201,16 @@ def build(folder: Path) -> Path:
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError) as error:
         raise UserError(f"{folder} holds no exploration (exploration.json): explore the data set again.") from error
     page = folder / "index.html"
-    write_text(page, render(record, folder / PICTURES))
+    write_text(page, render(record, folder))
     return page
 
 
-def render(record: dict[str, Any], pictures: Path) -> str:
+def render(record: dict[str, Any], folder: Path) -> str:
     """The page as HTML; every name in it is escaped, for names are data.
 
     Args:
-        pictures: Folder of thumbnails. One that is missing leaves its place empty.
+        folder: Of the record and the thumbnails. One that is missing leaves its place empty.
     """
-
-    def picture(index: int, kind: str = "") -> str | None:
-        name = f"{index:05d}-{kind}.webp" if kind else f"{index:05d}.webp"
-        try:
-            return data_address((pictures / name).read_bytes())
-        except FileNotFoundError:
-            return None
-
     names = record["dataset"]["class_names"]
     return fill(
         "exploration.html.j2",
@@ -225,7 +218,7 @@ def render(record: dict[str, Any], pictures: Path) -> str:
         names=names,
         photos=record["photos"],
         shown=shown(record),
-        picture=picture,
+        picture=partial(kept_picture, folder),
         classes=class_rows(record),
         marks=figures.marks(len(names)),
         points=figures.points(record),
