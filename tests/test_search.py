@@ -141,6 +141,24 @@ def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str
     return pipeline.search(pipeline.SearchOptions(**options)).run
 
 
+def test_ctrl_c_after_scoring_costs_the_analysis_only(
+    pictures: Path,
+    quick_space: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.analyse", interrupted)
+    run = quick(pictures, quick_space, tmp_path, trials=2)
+    [folder] = (tmp_path / "pictures").iterdir()
+    assert run_of(folder) == run
+    assert "This run kept no records for: The mistakes" in (folder / "index.html").read_text()
+    assert "Interrupted: the report goes without the analysis." in capsys.readouterr().err
+
+
 def test_the_same_seed_gives_the_same_result_and_no_feature_is_computed_twice(
     pictures: Path, quick_space: Path, tmp_path: Path
 ) -> None:

@@ -152,7 +152,7 @@ def _search(
             try:
                 analyse(folder, prepared, tables, best, members, options)
             except KeyboardInterrupt:
-                warn("Interrupted: the report goes without what was not finished of the analysis.")
+                warn("Interrupted: the report goes without the analysis.")
     with watch.step("report", "Writing the report"):
         write_text(folder / "trials.csv", record.trials_table(found))
         write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))

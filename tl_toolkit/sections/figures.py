@@ -65,7 +65,6 @@ def svg(figure: Any, description: str) -> Any:
     text = io.StringIO()
     figure.savefig(text, format="svg", bbox_inches="tight", transparent=True, metadata=_NO_METADATA)
     drawn = re.sub(r"^.*?(?=<svg)", "", text.getvalue(), flags=re.DOTALL).replace(_INK, "currentColor")
-    # Several figures share a page: their names for clips and glyphs must not meet.
     width = float(re.search(r'width="([\d.]+)pt"', drawn)[1])  # type: ignore[index]
     head = Markup('<svg role="img" aria-label="{}" style="max-width:{:.0f}px" ').format(
         escape(description), width * 4 / 3
