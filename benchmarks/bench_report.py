@@ -226,6 +226,7 @@ def _searches(random: np.random.Generator) -> SearchResult:
                     score=sum(scores) / INNER,
                     fold_scores=scores,
                     seconds=1.0,
+                    trained_epochs=30,
                 )
             )
     # One that diverged, for there is one in most searches.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tl_toolkit import augmentation, backbones, datasets, engines, exporters
-from tl_toolkit.core.records import SearchResult, TrainingConfig
+from tl_toolkit.core.records import Proposal, SearchResult
 from tl_toolkit.engines.spaces import config_from, load_space
 
 REGISTRIES = (augmentation.REGISTRY, backbones.REGISTRY, datasets.REGISTRY, engines.REGISTRY, exporters.REGISTRY)
@@ -60,11 +60,12 @@ def test_an_engine_searches_as_asked(name: str, tmp_path: Path) -> None:
         "reference: {learning_rate: 0.01, momentum: 0.7}\n"
     )
     space = load_space(path)
-    asked: list[tuple[str, TrainingConfig]] = []
+    asked: list[Proposal] = []
 
     def objective(trials):  # type: ignore[no-untyped-def]
         asked.extend(trials)
-        for i, (_, config) in enumerate(trials):
+        for i, proposal in enumerate(trials):
+            config = proposal.config
             good = 1 - abs(config.learning_rate - 0.1)
             yield i, float("nan") if config.learning_rate > 0.7 else good, (good, good)
 

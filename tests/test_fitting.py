@@ -55,7 +55,9 @@ def test_joined_heads_say_what_each_said_on_its_own_features() -> None:
 
 @pytest.mark.parametrize(("metric", "order"), [("accuracy", [3, 0, 2]), ("log_loss", [2, 0, 3])])
 def test_the_best_trials_come_first_and_failed_ones_never(metric: str, order: list[int]) -> None:
-    trial = Trial(study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0)
+    trial = Trial(
+        study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0, trained_epochs=3
+    )
     trials = (
         trial,
         replace(trial, number=1, score=None, state="failed", error="diverged"),
@@ -69,7 +71,9 @@ def test_the_best_trials_come_first_and_failed_ones_never(metric: str, order: li
 
 
 def test_equal_scores_are_in_the_order_of_their_numbers() -> None:
-    trial = Trial(study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0)
+    trial = Trial(
+        study="final", number=0, config=config("a"), score=0.5, fold_scores=(0.5,), seconds=1.0, trained_epochs=3
+    )
     trials = tuple(replace(trial, number=number) for number in (2, 0, 1))
     found = SearchResult(trials=trials, metric="accuracy", stopped="finished", seconds=1.0)
     assert [one.number for one in found.best("final", 2)] == [0, 1]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.core.records import Proposal, TrainingConfig
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.evaluation.metrics import score
 from tl_toolkit.evaluation.nested import FINAL, Job, cross_validate, outer_predictions, studies
@@ -36,7 +36,7 @@ class Recorder:
 @pytest.mark.parametrize("study", studies(SPLITS))
 def test_a_study_sees_nothing_of_what_its_outer_fold_scores(study: str) -> None:
     fit = Recorder()
-    list(cross_validate(fit, [(study, TrainingConfig())], LABELS, SPLITS, "accuracy"))
+    list(cross_validate(fit, [Proposal(study=study, config=TrainingConfig())], LABELS, SPLITS, "accuracy"))
     scored = np.zeros(60, bool) if study == FINAL else SPLITS.outer == int(study.removeprefix("outer-"))
     for job in fit.jobs:
         assert not (job.train & scored).any()
@@ -48,7 +48,10 @@ def test_a_study_sees_nothing_of_what_its_outer_fold_scores(study: str) -> None:
 
 def test_scores_are_of_the_pooled_inner_predictions() -> None:
     fit = Recorder()
-    trials = [("outer-1", TrainingConfig()), (FINAL, TrainingConfig(learning_rate=0.1))]
+    trials = [
+        Proposal(study="outer-1", config=TrainingConfig()),
+        Proposal(study=FINAL, config=TrainingConfig(learning_rate=0.1)),
+    ]
     results = {i: (value, each) for i, value, each in cross_validate(fit, trials, LABELS, SPLITS, "macro_f1")}
     assert sorted(results) == [0, 1]
     for i in (0, 1):

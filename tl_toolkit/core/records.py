@@ -14,7 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "plateau")
+FROZEN, FINE_TUNED = "frozen", "fine_tuned"
+"""The two values of ``network`` that train on a backbone; any other is a network from scratch."""
+NO_BACKBONE = "none"
 CLASS_WEIGHTS = ("none", "balanced")
 METRICS = ("accuracy", "macro_f1", "weighted_f1", "log_loss")
 """What a search may optimise. ``log_loss`` is minimised, the others are maximised."""
@@ -146,7 +149,10 @@ class TrainingConfig:
     """Every hyperparameter of a trial, and nothing else.
 
     Attributes:
-        backbone: Name of a backbone, or several joined by ``+``: their features are concatenated.
+        network: What is trained: :data:`FROZEN`, a softmax head on features that a backbone gives; :data:`FINE_TUNED`,
+            the backbone with its head; else the name of a network from scratch.
+        backbone: Name of a backbone, or several joined by ``+``: their features are concatenated. ``none`` for a
+            network from scratch.
         augmentation: Name of an augmentation policy.
         strength: Strength of the policy, 0..1; without effect for the policy ``none``.
         views: Views of each photo that training draws from, the clean one among them; 1 for the policy ``none``.
@@ -155,14 +161,21 @@ class TrainingConfig:
         momentum: Of SGD; 0 for the others.
         nesterov: Nesterov momentum, for SGD only.
         weight_decay: Decoupled, as in Keras: a step shrinks weights by learning_rate * weight_decay; 0 for ``adam``.
-        schedule: ``constant``, or ``cosine`` down to zero at the last step.
+        schedule: ``constant``; ``cosine`` down to zero at the last step; or, of networks only, ``plateau``: divided by
+            five where the training loss has not fallen for three epochs, as Keras' ``ReduceLROnPlateau``.
         label_smoothing: Share of the target spread evenly over all classes, 0..1.
-        dropout: Share of pooled features set to zero at each step, 0..1.
+        dropout: Share of pooled features set to zero at each step, 0..1. In a network from scratch the rate of its
+            largest dropout; its others keep their proportion to it.
+        activity_l2: Of networks only: L2 penalty on the activity of their dense layers (of the pooled features, where
+            a backbone is fine-tuned).
         class_weight: ``none``, or ``balanced``: the loss of class c is weighted by n / (k * n_c).
         epochs: Passes over the photos; each pass sees one view of each.
+        patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
+            of the epoch at which it was lowest; 0 to train all epochs and keep the last.
         batch_size: Photos of a batch, before those outside the training rows are left out.
     """
 
+    network: str = FROZEN
     backbone: str = "efficientnet_lite0"
     augmentation: str = "none"
     strength: float = 0.0
@@ -175,8 +188,10 @@ class TrainingConfig:
     schedule: str = "constant"
     label_smoothing: float = 0.0
     dropout: float = 0.0
+    activity_l2: float = 0.0
     class_weight: str = "none"
     epochs: int = 30
+    patience: int = 0
     batch_size: int = 64
 
     def __post_init__(self) -> None:
@@ -194,8 +209,24 @@ class TrainingConfig:
         _require(0 <= self.label_smoothing < 1, "0 <= label_smoothing < 1", label_smoothing=self.label_smoothing)
         _require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
         _require(self.views >= 1, "views >= 1", views=self.views)
+        _require(self.activity_l2 >= 0, "activity_l2 >= 0", activity_l2=self.activity_l2)
+        _require(self.patience >= 0, "patience >= 0", patience=self.patience)
         _require(self.epochs >= 1, "epochs >= 1", epochs=self.epochs)
         _require(self.batch_size >= 1, "batch_size >= 1", batch_size=self.batch_size)
+        if self.network == FROZEN:
+            _require(
+                self.schedule != "plateau" and self.activity_l2 == 0 and self.patience == 0,
+                "schedule plateau, activity_l2 and patience belong to networks",
+                schedule=self.schedule,
+                activity_l2=self.activity_l2,
+                patience=self.patience,
+            )
+        _require(
+            (self.backbone == NO_BACKBONE) == (self.network not in (FROZEN, FINE_TUNED)),
+            f"backbone={NO_BACKBONE} for networks from scratch, and for them only,",
+            network=self.network,
+            backbone=self.backbone,
+        )
         if self.optimizer != "sgd":
             _require(
                 self.momentum == 0 and not self.nesterov,
@@ -245,6 +276,34 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """Successive halving on epochs: trials are looked at on their way, and only the best go on.
+
+    Jamieson and Talwalkar 2016, "Non-stochastic best arm identification", arXiv:1502.07943.
+
+    Attributes:
+        first: Epochs after which all trials are looked at.
+        factor: At each look, one in ``factor`` goes on, for ``factor`` times as many epochs.
+    """
+
+    first: int
+    factor: int = 3
+
+    def __post_init__(self) -> None:
+        _require(self.first >= 1, "first >= 1", first=self.first)
+        _require(self.factor >= 2, "factor >= 2", factor=self.factor)
+
+    def rungs(self, epochs: int) -> tuple[int, ...]:
+        """Epochs at which a training of ``epochs`` is looked at, rising; the last is ``epochs``."""
+        rungs = []
+        rung = self.first
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= self.factor
+        return (*rungs, epochs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSpace:
     """What a search may try.
 
@@ -255,6 +314,9 @@ class SearchSpace:
         reference: The settings that every search is compared with.
         metric: One of :data:`METRICS`.
         trials: Trials of one search, where the command line does not say.
+        scored_folds: Inner folds that a trial is scored on, the first ones; None for all of them. Fewer are for
+            networks, whose trainings take minutes.
+        pruning: How trials that do badly are cut short; None to train all of them to their end.
         sha256: Of the file, so that a result can tell which space it came from.
     """
 
@@ -265,13 +327,29 @@ class SearchSpace:
     metric: str
     trials: int
     sha256: str
+    scored_folds: int | None = None
+    pruning: Pruning | None = None
 
     @property
     def direction(self) -> str:
         return "minimize" if self.metric == "log_loss" else "maximize"
 
 
-TrialState = Literal["complete", "failed"]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """Settings that an engine wants scored, in one of its studies.
+
+    Attributes:
+        until: Epochs after which to look at the training, whose course stays that of ``config.epochs``; None: at its
+            end.
+    """
+
+    study: str
+    config: TrainingConfig
+    until: int | None = None
+
+
+TrialState = Literal["complete", "pruned", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,8 +359,10 @@ class Trial:
     Attributes:
         study: ``outer-0`` .. for the searches inside outer folds, ``final`` for the one over all photos.
         number: Within its study, from 0; trial 0 is the reference.
-        score: The metric on the pooled predictions of all inner folds; None where the trial failed.
+        score: The metric on the pooled predictions of all inner folds; None where the trial failed. Of a pruned trial,
+            that at its last look.
         fold_scores: The metric on each inner fold.
+        trained_epochs: Epochs that it was trained for, fewer than ``config.epochs`` where it was pruned.
         seconds: Its share of the time of the batch in which it was trained.
         error: Why it failed.
     """
@@ -293,6 +373,7 @@ class Trial:
     score: float | None
     fold_scores: tuple[float, ...]
     seconds: float
+    trained_epochs: int
     state: TrialState = "complete"
     error: str | None = None
 
@@ -318,7 +399,11 @@ class SearchResult:
     def best(self, study: str, count: int) -> tuple[Trial, ...]:
         """The ``count`` best trials of ``study`` (all that were scored, where they are fewer), its winner first."""
         sign = -1 if self.metric == "log_loss" else 1
-        scored = [(sign * t.score, -t.number, t) for t in self.trials if t.study == study and t.score is not None]
+        scored = [
+            (sign * t.score, -t.number, t)
+            for t in self.trials
+            if t.study == study and t.state == "complete" and t.score is not None
+        ]
         return tuple(t for _, _, t in sorted(scored, key=lambda entry: entry[:2], reverse=True)[:count])
 
 

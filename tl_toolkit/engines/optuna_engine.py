@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import Parameter, SearchResult, SearchSpace, TrainingConfig, Trial
+from tl_toolkit.core.records import Parameter, Proposal, SearchResult, SearchSpace, TrainingConfig, Trial
 
-Objective = Callable[[Sequence[tuple[str, TrainingConfig]]], Iterable[tuple[int, float, tuple[float, ...]]]]
-"""(study, settings) of each trial -> (position, score, scores of the inner folds) as trials are done."""
+Objective = Callable[[Sequence[Proposal]], Iterable[tuple[int, float, tuple[float, ...]]]]
+"""Proposals -> (position, score, scores of the inner folds) as they are done."""
 
 
 def search(
@@ -71,7 +71,9 @@ def search(
             configs = [configure(one) if first else space.reference for one in values]
             pending = {i: (*pair, config) for i, (pair, config) in enumerate(zip(asked, configs, strict=True))}
             begun = time.monotonic()
-            for i, score, fold_scores in objective([(name, config) for name, _, config in pending.values()]):
+            for i, score, fold_scores in objective(
+                [Proposal(study=name, config=config) for name, _, config in pending.values()]
+            ):
                 seconds, begun = time.monotonic() - begun, time.monotonic()
                 name, trial, config = pending[i]
                 trial.set_user_attr("fold_scores", [value if math.isfinite(value) else None for value in fold_scores])
@@ -86,6 +88,7 @@ def search(
                         score=None if failed else score,
                         fold_scores=() if failed else fold_scores,
                         seconds=seconds,
+                        trained_epochs=config.epochs,
                         state="failed" if failed else "complete",
                         error="training diverged: probabilities are not finite" if failed else None,
                     )

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.records import METRICS, Parameter, SearchSpace, TrainingConfig
+from tl_toolkit.core.records import FINE_TUNED, FROZEN, METRICS, NO_BACKBONE, Parameter, SearchSpace, TrainingConfig
 
 GENERAL = "slash"
 """For data sets without a space of their own: nothing in it speaks of particular classes, and a copy would drift."""
@@ -27,7 +27,7 @@ _FIELDS: dict[str, type] = get_type_hints(TrainingConfig)
 _SECTIONS = ("metric", "trials", "parameters", "fixed", "reference")
 _OPTIONS = ("choices", "low", "high", "log", "step", "when")
 _NEUTRAL = {"strength": 0.0, "views": 1}
-_DECIDING = ("optimizer", "augmentation")
+_DECIDING = ("optimizer", "augmentation", "network")
 """The fields whose value forbids values of other fields."""
 
 _TAG = "tag:yaml.org,2002:"
@@ -75,7 +75,8 @@ def load_space(path: Path) -> SearchSpace:
 def config_from(space: SearchSpace, values: Mapping[str, Any]) -> TrainingConfig:
     """The settings of a trial: ``values`` of the searched parameters, the space's fixed values, else defaults.
 
-    With the augmentation ``none``, fixed ``strength`` and ``views`` give way to 0.0 and 1.
+    With the augmentation ``none``, fixed ``strength`` and ``views`` give way to 0.0 and 1; with a network from scratch,
+    a fixed ``backbone`` to ``none``.
 
     Raises:
         ValueError: ``values`` holds a field that is not searched, or a parameter whose condition fails; or the
@@ -92,7 +93,9 @@ def config_from(space: SearchSpace, values: Mapping[str, Any]) -> TrainingConfig
 
 def _completed(fixed: Mapping[str, Any], chosen: Mapping[str, Any]) -> TrainingConfig:
     settings = {**asdict(TrainingConfig()), **fixed, **chosen}
-    neutral = _NEUTRAL if settings["augmentation"] == "none" else {}
+    neutral: dict[str, Any] = dict(_NEUTRAL) if settings["augmentation"] == "none" else {}
+    if settings["network"] not in (FROZEN, FINE_TUNED):
+        neutral["backbone"] = NO_BACKBONE
     return TrainingConfig(**{**settings, **neutral, **chosen})
 
 
@@ -196,9 +199,12 @@ class _Reader:
         return tuple(found)
 
     def accepted(self, node: yaml.Node, field: str, value: Any) -> None:
-        """Fail where the value is refused in the company of fields that forbid nothing: SGD and some augmentation."""
+        """Fail where the value is refused in the company of fields that forbid nothing: SGD and some augmentation of a
+        network."""
+        named = field == "network" and value not in (FROZEN, FINE_TUNED)
+        scratch = {"backbone": NO_BACKBONE} if named else {}
         try:
-            TrainingConfig(**{"augmentation": "some", field: value})
+            TrainingConfig(**{"augmentation": "some", "network": FINE_TUNED, field: value, **scratch})
         except ValueError as problem:
             self.fail(node, str(problem))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tl_toolkit.core.records import Splits, TrainingConfig
+from tl_toolkit.core.records import Proposal, Splits, TrainingConfig
 from tl_toolkit.evaluation.metrics import score
 
 FINAL = "final"
@@ -25,11 +25,13 @@ class Job:
     Attributes:
         config: Settings to train with.
         train, test: bool, shape (n,): the photos to train on and those to predict; they have none in common.
+        until: Epochs after which to predict, on the way to ``config.epochs``; None for the end.
     """
 
     config: TrainingConfig
     train: np.ndarray
     test: np.ndarray
+    until: int | None = None
 
     def __post_init__(self) -> None:
         if (self.train & self.test).any():
@@ -46,7 +48,12 @@ def studies(splits: Splits) -> tuple[str, ...]:
 
 
 def cross_validate(
-    fit: Fit, trials: Sequence[tuple[str, TrainingConfig]], labels: np.ndarray, splits: Splits, metric: str
+    fit: Fit,
+    trials: Sequence[Proposal],
+    labels: np.ndarray,
+    splits: Splits,
+    metric: str,
+    scored_folds: int | None = None,
 ) -> Iterator[tuple[int, float, tuple[float, ...]]]:
     """Score trials on the inner folds of their studies; photos that a study's outer fold scores take no part.
 
@@ -55,19 +62,20 @@ def cross_validate(
 
     Args:
         fit: Trains and predicts.
-        trials: (study, settings) of each.
+        trials: What to score.
         labels: int64, shape (n,).
         splits: Of the same n photos.
         metric: One of :data:`~tl_toolkit.core.records.METRICS`.
+        scored_folds: Inner folds to score on, the first ones; all of them, if None or more than there are.
 
     Yields:
         (position of the trial, score, score of each inner fold) as trials are done. NaN where a training diverged.
     """
-    n_inner = splits.n_inner
-    folds = [splits.inner[studies(splits).index(study)] for study, _ in trials]
+    n_inner = min(splits.n_inner, scored_folds or splits.n_inner)
+    folds = [splits.inner[studies(splits).index(trial.study)] for trial in trials]
     jobs = [
-        Job(config=config, train=(inner >= 0) & (inner != fold), test=inner == fold)
-        for (_, config), inner in zip(trials, folds, strict=True)
+        Job(config=trial.config, train=(inner >= 0) & (inner != fold), test=inner == fold, until=trial.until)
+        for trial, inner in zip(trials, folds, strict=True)
         for fold in range(n_inner)
     ]
     predicted: dict[int, dict[int, np.ndarray]] = {}

@@ -19,7 +19,7 @@ Part = TypeVar("Part", bound=Hashable)
 
 
 class Job(Protocol):
-    """What to train on (bool, shape (n,)), what to predict (likewise), and with which settings."""
+    """What to train on (bool, shape (n,)), what to predict (likewise), with which settings, and after which epoch."""
 
     @property
     def config(self) -> TrainingConfig: ...
@@ -27,6 +27,8 @@ class Job(Protocol):
     def train(self) -> np.ndarray: ...
     @property
     def test(self) -> np.ndarray: ...
+    @property
+    def until(self) -> int | None: ...
 
 
 def trained(
@@ -45,7 +47,7 @@ def trained(
         together[job.config.backbone, job.config.augmentation, job.config.strength].append(position)
     for members in together.values():
         table = tables(max((jobs[i].config for i in members), key=lambda config: config.views))
-        tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train) for i in members]
+        tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in members]
         heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
         for number, position in enumerate(members):
             yield position, heads.only(number)

@@ -118,7 +118,7 @@ def _search(
             found = engine(
                 space,
                 nested.studies(splits),
-                lambda trials: nested.cross_validate(fit, trials, labels, splits, space.metric),
+                lambda trials: nested.cross_validate(fit, trials, labels, splits, space.metric, space.scored_folds),
                 lambda values: config_from(space, values),
                 batch=min(16, max(2, space.trials // 2)),
                 seed=options.seed,
