@@ -3,6 +3,8 @@
 1. :func:`examine` reads every file once: digest, size, perceptual hash, and whether it is a photo at all.
 2. :func:`group` puts duplicates and near duplicates together. Groups go into the splits, so that no photo is
    scored by a model that was trained on its twin.
+
+Whether the photos of one folder are in another is what :mod:`~tl_toolkit.datasets.leaks` tells, by the same rule.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tl_toolkit.core.records import Audit, Dataset, Quarantined
+from tl_toolkit.datasets.collection import Collection
 from tl_toolkit.datasets.images import BrokenImageError, decode_image, upright_size
 from tl_toolkit.datasets.photos import Photos
 
@@ -26,6 +29,13 @@ NEAR_DUPLICATES = ((8, 0.50), (12, 0.80), (64, 0.90))
 figure and the cosine of their features is at least the second: alike in outline, fairly alike in both, or alike in
 content. On the Slash photos these find re-shot and re-coloured packages of one product, and keep apart different
 products on like backgrounds."""
+
+BACKBONE = "efficientnet_lite0"
+"""Whose features the cosines of :data:`NEAR_DUPLICATES` are of: those of another one have other angles."""
+
+HASH_ALONE = NEAR_DUPLICATES[0][0]
+"""Most bits in which the hashes of near duplicates differ where there are no features to ask. Of the pairs of Slash
+photos that differ in so few, all have a cosine above 0.5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +58,34 @@ class Examination:
     quarantined: tuple[Quarantined, ...]
 
 
-def examine(dataset: Dataset, photos: Photos, advance: Callable[[], None] = lambda: None) -> Examination:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prints:
+    """What photos are compared by.
+
+    Attributes:
+        signs: float32, shape (n, 64): perceptual hashes, -1 for a bit that is not set and 1 for one that is.
+        directions: float32, shape (n, d): features at unit length; None: by their hashes alone.
+    """
+
+    signs: np.ndarray
+    directions: np.ndarray | None
+
+    @classmethod
+    def of(cls, hashes: np.ndarray, features: np.ndarray | None) -> Prints:
+        """From hashes, bool of shape (n, 64), and pooled features, float32 of shape (n, d)."""
+        signs = hashes.astype(np.float32) * 2 - 1
+        if features is None:
+            return cls(signs=signs, directions=None)
+        norms = np.linalg.norm(features, axis=1, keepdims=True)
+        return cls(signs=signs, directions=features / np.maximum(norms, np.finfo(np.float32).tiny))
+
+    def part(self, start: int, stop: int | None = None) -> Prints:
+        """Those of the photos from ``start`` to before ``stop``."""
+        directions = None if self.directions is None else self.directions[start:stop]
+        return Prints(signs=self.signs[start:stop], directions=directions)
+
+
+def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[], None] = lambda: None) -> Examination:
     """Read, digest, decode and hash every file, on all cores; decoded photos stay in ``photos``."""
     import imagehash
     from PIL import Image
@@ -121,18 +158,29 @@ def group(dataset: Dataset, examination: Examination, features: np.ndarray) -> A
     )
 
 
+def compare(first: Prints, second: Prints) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Compare each photo of ``first`` with each of ``second``.
+
+    Returns:
+        Arrays of shape (n_first, n_second). float32: bits in which the hashes differ, 0..64. float32: cosines of the
+        features, or None where there are none. bool: whether they are near duplicates.
+    """
+    distance = (64 - first.signs @ second.signs.T) / 2
+    if first.directions is None or second.directions is None:
+        return distance, None, distance <= HASH_ALONE
+    cosine = first.directions @ second.directions.T
+    near = np.zeros(cosine.shape, bool)
+    for most, least in NEAR_DUPLICATES:
+        near |= (distance <= most) & (cosine >= least)
+    return distance, cosine, near
+
+
 def _near_pairs(hashes: np.ndarray, features: np.ndarray, rows: int = 1024) -> tuple[np.ndarray, np.ndarray]:
     """All pairs first < second of near duplicates, ``rows`` photos against all at a time."""
-    bits = hashes.astype(np.float32) * 2 - 1
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = features / np.maximum(norms, np.finfo(np.float32).tiny)
+    prints = Prints.of(hashes, features)
     pairs = []
-    for start in range(0, len(unit), rows):
-        cosine = unit[start : start + rows] @ unit[start:].T
-        distance = (64 - bits[start : start + rows] @ bits[start:].T) / 2
-        near = np.zeros(cosine.shape, bool)
-        for most, least in NEAR_DUPLICATES:
-            near |= (distance <= most) & (cosine >= least)
+    for start in range(0, len(hashes), rows):
+        _, _, near = compare(prints.part(start, start + rows), prints.part(start))
         a, b = np.nonzero(np.triu(near, 1))
         pairs.append(np.stack([a, b]) + start)
     first, second = np.concatenate(pairs, 1)
