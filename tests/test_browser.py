@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 from browser import DESKTOP, PHONE, Visit, axe_violations, find_chromium, started, too_wide, visit
-from conftest import CLASSES, SmokeRun, command
+from conftest import CLASSES, Explored, SmokeRun
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
 
 from tl_toolkit import pipeline
+from tl_toolkit.datasets.sample import draw
 from tl_toolkit.sections import page as report
 from tl_toolkit.sections.document import environment
 
@@ -51,6 +53,7 @@ KINDS = [
     Kind("report", "report_page", sortable=True, filters=True),
     Kind("report-of-hostile-names", "hostile_page", sortable=True, filters=True),
     Kind("exploration", "exploration_page", sortable=True, filters=True),
+    Kind("leaks", "leaks_page", sortable=True, filters=True),
     Kind("leaderboard", "leaderboard_page", sortable=True, filters=True),
     Kind("comparison", "comparison_page", sortable=True, filters=False),
 ]
@@ -78,11 +81,24 @@ def hostile_page(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def exploration_page(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("explorations")
-    finished = command("explore", str(pictures), "--smoke", "--out", str(out))
-    assert finished.code == 0, finished.stderr
-    return out / "pictures" / "exploration" / "index.html"
+def exploration_page(explored: Explored) -> Path:
+    return explored.folder / "index.html"
+
+
+@pytest.fixture(scope="session")
+def leaks_page(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of photos, of which some are in the training set, as they are or in half their size."""
+    folder = tmp_path_factory.mktemp("leaks")
+    for name in ("Games", "Home"):
+        (folder / "test" / name).mkdir(parents=True)
+        draw(name, 11).save(folder / "test" / name / "new.jpg")
+        shutil.copy(pictures / name / "01.jpg", folder / "test" / name / f"{'long' * 20}.jpg")
+    with Image.open(pictures / "Home" / "02.jpg") as photo:
+        photo.resize((photo.width // 2, photo.height // 2)).save(folder / "test" / "Games" / "small.jpg")
+    options = pipeline.LeakOptions(
+        train=str(pictures), test=str(folder / "test"), embeddings=False, out=folder / "reports"
+    )
+    return pipeline.find_leaks(options).page
 
 
 @pytest.fixture(scope="session")
@@ -162,20 +178,29 @@ PARTS = """
 """
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
+@pytest.fixture(scope="module", params=KINDS, ids=lambda kind: kind.name)
 def kind(request: pytest.FixtureRequest) -> Kind:
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def path(browser: Browser, kind: Kind, request: pytest.FixtureRequest) -> Path:
     """The page of ``kind``. The browser comes first: without one no run need be made."""
     return request.getfixturevalue(kind.fixture)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser: Browser, path: Path) -> Iterator[Visit]:
+    """One visit for all tests that look at a page on a desk; each leaves all rows and items to be seen."""
     with visit(browser, path) as visited:
+        yield visited
+
+
+@pytest.fixture(scope="module")
+def printed(browser: Browser, path: Path) -> Iterator[Visit]:
+    """A page as it goes to paper: A4 is 210 mm, less 10 mm of margin on each side, at 96 px an inch."""
+    with visit(browser, path, (718, 1046), unfold=False) as visited:
+        visited.page.emulate_media(media="print")
         yield visited
 
 
@@ -235,9 +260,9 @@ class TestWithoutBrowser:
 class TestChecks:
     """A page with every fault is caught at each: a check that finds nothing anywhere says nothing."""
 
-    @pytest.fixture
-    def faulty(self, browser: Browser, tmp_path: Path) -> Iterator[Visit]:
-        path = tmp_path / "faulty.html"
+    @pytest.fixture(scope="class")
+    def faulty(self, browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+        path = tmp_path_factory.mktemp("faulty") / "faulty.html"
         path.write_text(FAULTY, encoding="utf-8")
         with visit(browser, path, PHONE) as visited:
             visited.page.wait_for_load_state("networkidle")
@@ -424,7 +449,7 @@ class TestFiltering:
 class TestHostileNames:
     """Names of classes and files are data: whatever they hold is shown, and none of it is run."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def hostile(self, browser: Browser, hostile_page: Path) -> Iterator[Visit]:
         with visit(browser, hostile_page) as visited:
             yield visited
@@ -449,30 +474,24 @@ class TestHostileNames:
 
 
 class TestOnPaper:
-    def test_pdf_can_be_made(self, browser: Browser, path: Path) -> None:
-        with visit(browser, path, unfold=False) as visited:
-            pdf = visited.page.pdf(format="A4")
+    def test_pdf_can_be_made(self, printed: Visit) -> None:
+        pdf = printed.page.pdf(format="A4")
         assert pdf.startswith(b"%PDF-")
         assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 1
         # An empty sheet is about 1 kB: fonts and text are in it.
         assert len(pdf) > 5_000
 
-    def test_nothing_is_wider_than_the_sheet(self, browser: Browser, path: Path) -> None:
-        # A4 is 210 mm, less 10 mm of margin on each side, at 96 px an inch.
-        with visit(browser, path, (718, 1046), unfold=False) as visited:
-            visited.page.emulate_media(media="print")
-            assert too_wide(visited.page) == []
+    def test_nothing_is_wider_than_the_sheet(self, printed: Visit) -> None:
+        assert too_wide(printed.page) == []
 
-    def test_folded_text_is_printed(self, browser: Browser, path: Path) -> None:
-        with visit(browser, path, unfold=False) as visited:
-            visited.page.emulate_media(media="print")
-            # Two frames later, for what is folded is laid out when a frame is drawn.
-            lost = visited.page.evaluate("""async () => {
-                await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-                return [...document.querySelectorAll("details > :not(summary)")]
-                    .filter((one) => one.textContent.trim() && !one.checkVisibility({contentVisibilityAuto: true}))
-                    .map((one) => one.outerHTML.slice(0, 120));
-            }""")
+    def test_folded_text_is_printed(self, printed: Visit) -> None:
+        # Two frames later, for what is folded is laid out when a frame is drawn.
+        lost = printed.page.evaluate("""async () => {
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            return [...document.querySelectorAll("details > :not(summary)")]
+                .filter((one) => one.textContent.trim() && !one.checkVisibility({contentVisibilityAuto: true}))
+                .map((one) => one.outerHTML.slice(0, 120));
+        }""")
         assert lost == []
 
 

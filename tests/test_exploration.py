@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 import io
 import itertools
-import json
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Finished, command
+from conftest import STRANGE, Explored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
@@ -31,9 +29,6 @@ from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.label_issues import class_thresholds, find_label_issues
 from tl_toolkit.sections import exploration
 from tl_toolkit.sections.exploration_figures import COLOURS, SHAPES, marks
-
-STRANGE = "<script>alert(1)"
-"""A class, as a folder can be called; in a record it may have a slash, too."""
 
 
 class Elements(HTMLParser):
@@ -56,44 +51,6 @@ class Elements(HTMLParser):
 
     def of(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.found if name == tag]
-
-
-@dataclass(frozen=True)
-class Explored:
-    """The command, done once for all tests that look at what it leaves."""
-
-    folder: Path
-    finished: Finished
-    record: dict[str, Any]
-    page: str
-
-    def position(self, path: str) -> int:
-        return [photo["path"] for photo in self.record["photos"]].index(path)
-
-
-@pytest.fixture(scope="session")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> Explored:
-    """Drawn pictures with a wrong label, a file that is there twice, and a broken one; a class with a strange name."""
-    root = tmp_path_factory.mktemp("explored") / "planted"
-    # Pictures that are easily told apart, in folds of many seeds: so what is planted is the one mistake.
-    for name, shown, numbers in (
-        (STRANGE, "Beauty", (1, 2, 3, 5, 6, 7, 10, 11)),
-        ("Fashion", "Fashion", (1, 2, 4, 5, 7, 9, 11, 12)),
-        ("Nutrition", "Nutrition", (1, 2, 3, 5, 6, 7, 8, 9)),
-    ):
-        (root / name).mkdir(parents=True)
-        for number in numbers:
-            draw(shown, number).save(root / name / f"{number:02d}.jpg", quality=90)
-    draw("Fashion", 15).save(root / "Nutrition" / "wrong.jpg", quality=90)
-    shutil.copy(root / "Fashion" / "02.jpg", root / "Fashion" / "again.jpg")
-    whole = (root / "Fashion" / "04.jpg").read_bytes()
-    (root / "Fashion" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
-    out = tmp_path_factory.mktemp("reports")
-    finished = command("explore", str(root), "--smoke", "--out", str(out))
-    assert finished.code == 0, finished.stderr
-    folder = out / "planted" / "exploration"
-    record = json.loads((folder / "exploration.json").read_text())
-    return Explored(folder, finished, record, (folder / "index.html").read_text())
 
 
 class TestTheCommand:

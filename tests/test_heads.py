@@ -88,7 +88,8 @@ def keras_head(c: TrainingConfig, rows: np.ndarray) -> Any:
     }[c.optimizer]()
     model = k.Sequential([k.Input((D,)), k.layers.Dense(K, kernel_initializer="zeros")])
     loss = k.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=c.label_smoothing)
-    model.compile(optimizer, loss)
+    # Eagerly: batches have as many rows as it happens, and each number of them would be compiled by itself.
+    model.compile(optimizer, loss, run_eagerly=True)
     mean, inverse = standardisation(TABLE.features, rows)
     weights = class_weights(TABLE.labels[rows], K, c.class_weight)
     for images, chosen in zip(*batches(N, c.views, BATCH, c.epochs, SEED), strict=True):

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from conftest import SmokeRun, command
+from conftest import SmokeRun
 
 from tl_toolkit import pipeline, report
 from tl_toolkit.core.errors import UserError
@@ -283,12 +283,14 @@ class TestLeaderboard:
         assert "photos/a no page yet" in seen.text
         assert all(link.startswith("#") for link in seen.links)
 
-    def test_a_folder_without_runs_is_refused_in_one_line(self, make: Make, tmp_path: Path) -> None:
+    def test_a_folder_without_runs_is_refused_in_one_line(
+        self, make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         (tmp_path / "nothing").mkdir()
         for folder in (tmp_path / "nothing", tmp_path / "missing"):
-            done = command("report", "--index", str(folder))
-            assert (done.code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-            assert str(folder) in done.stderr
+            code, said = report.main(["--index", str(folder)]), capsys.readouterr()
+            assert (code, said.out, said.err.count("\n")) == (2, "", 1)
+            assert str(folder) in said.err
         assert not list((tmp_path / "nothing").iterdir())
         run = make("a")
         with pytest.raises(UserError, match="is a run"):

@@ -17,11 +17,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import CLASSES, SmokeRun, command
+from conftest import CLASSES, SmokeRun
 from PIL import Image
 
-from tl_toolkit import pipeline, search
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit import doctor, pipeline, report, search
+from tl_toolkit.core.records import ExportedModel, TrainingConfig
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
 
@@ -136,6 +136,14 @@ class TestWhatARunLeaves:
         assert strange == []
 
 
+@pytest.fixture
+def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end with their scores and a report of them: model file and analysis are what other tests are about."""
+    model = ExportedModel(path="none", format="none", sha256="0" * 64, size=1, max_difference=0.0, checked=1)
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.analyse", lambda *_: None)
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: model)
+
+
 def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str, Any]:
     options = {"dataset": str(pictures), "space": str(quick_space), "out": out, "folds": 3, "inner_folds": 2, **more}
     return pipeline.search(pipeline.SearchOptions(**options)).run
@@ -159,6 +167,7 @@ def test_ctrl_c_after_scoring_costs_the_analysis_only(
     assert "Interrupted: the report goes without the analysis." in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("scored_only")
 def test_the_same_seed_gives_the_same_result_and_no_feature_is_computed_twice(
     pictures: Path, quick_space: Path, tmp_path: Path
 ) -> None:
@@ -174,6 +183,7 @@ def test_the_same_seed_gives_the_same_result_and_no_feature_is_computed_twice(
     assert first["search"]["outer_winners"] != other["search"]["outer_winners"]
 
 
+@pytest.mark.usefixtures("scored_only")
 def test_timeout_ends_with_the_best_so_far(
     pictures: Path, quick_space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +220,7 @@ def test_ctrl_c_ends_with_the_best_so_far(pictures: Path, quick_space: Path, tmp
     assert '"state":0' not in (folder / "study.log").read_text()[-500:]
 
 
+@pytest.mark.usefixtures("scored_only")
 def test_a_diverged_trial_is_shown_as_failed(pictures: Path, tmp_path: Path) -> None:
     space = tmp_path / "wild.yaml"
     space.write_text(
@@ -313,7 +324,9 @@ class TestBadInput:
             assert ended.value.code == 2
         assert "must be at least" in capsys.readouterr().err
 
-    def test_a_full_disk_leaves_nothing_behind(self, tmp_path: Path, pictures: Path, quick_space: Path) -> None:
+    def test_a_full_disk_leaves_nothing_behind(
+        self, tmp_path: Path, pictures: Path, quick_space: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         disk = tmp_path / "disk"
         disk.mkdir()
         mounted = subprocess.run(
@@ -322,19 +335,18 @@ class TestBadInput:
         if mounted.returncode:
             pytest.skip("this user may not make a small disk")
         try:
-            done = command("search", str(pictures), "--space", str(quick_space), "--out", str(disk))
-            assert done.code == 2
-            assert "No space left on device" in done.stderr.splitlines()[-1]
+            assert search.main([str(pictures), "--space", str(quick_space), "--out", str(disk)]) == 2
+            assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
             assert [path for path in disk.rglob("*") if path.is_file()] == []
         finally:
             subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_help_answers_at_once_and_without_tensorflow() -> None:
-    for name in ("search", "report", "doctor"):
+    for name in ("explore", "search", "report", "leaks", "doctor"):
         script = (
-            f"import sys, tl_toolkit.{name} as c\n"
-            "try: c.main(['--help'])\n"
+            "import runpy, sys; sys.argv = ['command', '--help']\n"
+            f"try: runpy.run_module('tl_toolkit.{name}', run_name='__main__')\n"
             "except SystemExit as e: code = e.code\n"
             "heavy = {'tensorflow', 'keras', 'optuna', 'albumentations', 'sklearn'} & set(sys.modules)\n"
             "sys.exit(str(heavy) if heavy or code else 0)"
@@ -357,19 +369,19 @@ def test_the_report_is_made_again_without_tensorflow_and_photos(smoke_run: Smoke
     assert index.read_text() == before
 
 
-def test_a_report_of_no_run_is_refused(tmp_path: Path) -> None:
-    done = command("report", str(tmp_path))
-    assert done.code == 2
-    assert "holds no finished run" in done.stderr
+def test_a_report_of_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(tmp_path)]) == 2
+    assert "holds no finished run" in capsys.readouterr().err
 
 
-def test_the_doctor_says_what_is_there() -> None:
-    done = command("doctor")
-    assert done.code == 0, done.stderr
+def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main([]) == 0
+    said = capsys.readouterr().out
     for word in ("tensorflow", "cores", "memory", "accelerators", "cache", "Slash photos", "efficientnet_lite2"):
-        assert word in done.stdout
+        assert word in said
 
 
+@pytest.mark.usefixtures("scored_only")
 def test_the_sample_stands_in_only_where_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SmokeRun, command
+from conftest import SmokeRun
 
+from tl_toolkit import report
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.saved import SavedRun, load_run
 from tl_toolkit.sections import REGISTRY, page
@@ -72,14 +73,15 @@ def test_a_run_without_analysis_says_what_is_not_there(smoke_run: SmokeRun, tmp_
 
 
 @pytest.mark.parametrize("damage", ["not json", "{}", '{"dataset": {"class_names": ["other"]}}'])
-def test_damaged_records_are_said_in_one_line(smoke_run: SmokeRun, tmp_path: Path, damage: str) -> None:
+def test_damaged_records_are_said_in_one_line(
+    smoke_run: SmokeRun, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = shutil.copytree(smoke_run.folder, tmp_path / "run")
     (folder / "run.json").write_text(damage)
     with pytest.raises(UserError):
         load_run(folder)
-    finished = command("report", str(folder))
-    assert finished.code == 2
-    assert len(finished.stderr.strip().splitlines()) == 1
+    assert report.main([str(folder)]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def renamed(saved: SavedRun, old: str, new: str) -> SavedRun:
