@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
 ENTRANCES = {"__init__", "__main__"}
 HEAVY = {"tensorflow", "keras", "optuna", "albumentations"}
-POLICIES = {f"augmentation/{name}.py" for name in ("light", "heavy", "none")}
+POLICIES = {f"augmentation/{name}.py" for name in ("light", "heavy", "none", "original")}
 
 
 def name_of(path: Path) -> str:

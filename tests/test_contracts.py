@@ -9,11 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tl_toolkit import augmentation, backbones, datasets, engines, exporters
+from tl_toolkit import augmentation, backbones, datasets, engines, exporters, networks
 from tl_toolkit.core.records import Proposal, SearchResult
+from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.engines.spaces import config_from, load_space
 
-REGISTRIES = (augmentation.REGISTRY, backbones.REGISTRY, datasets.REGISTRY, engines.REGISTRY, exporters.REGISTRY)
+REGISTRIES = (
+    augmentation.REGISTRY,
+    backbones.REGISTRY,
+    datasets.REGISTRY,
+    engines.REGISTRY,
+    exporters.REGISTRY,
+    networks.REGISTRY,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +56,29 @@ def test_a_backbone_states_its_facts_truly(name: str) -> None:
     features = np.asarray(model(np.full((1, 64, 64, 3), 128, np.float32), training=False))
     assert np.isfinite(features).all()
     assert features.std() > 0  # weights, not zeros
+
+
+@pytest.mark.parametrize("name", networks.REGISTRY.names())
+def test_a_network_gives_probabilities_and_learns_in_every_weight(name: str) -> None:
+    network = networks.REGISTRY.get(name)
+    assert network.name == network.reference.network == name
+    model = network.build(3, network.reference)
+    side = network.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (4, side, side, 3)).astype(np.float32)
+    tf = tensorflow()
+    with tf.GradientTape() as tape:
+        said = model(pixels, training=True)
+        loss = tf.reduce_sum(tf.math.log(said[:, 0])) + sum(model.losses)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(gradient is not None and np.abs(gradient.numpy()).max() > 0 for gradient in gradients)
+    assert said.dtype == tf.float32
+    np.testing.assert_allclose(said.numpy().sum(1), 1, atol=1e-5)
+    said = model(pixels, training=False).numpy()
+    assert said.shape == (4, 3)
+    assert np.abs(said[0] - said[1]).max() > 0
+    about = inspect.getdoc(inspect.getmodule(network.build))
+    assert about is not None
+    assert f"{network.build(8, network.reference).count_params():,} parameters for 8 classes" in about
 
 
 @pytest.mark.parametrize("name", engines.REGISTRY.names())

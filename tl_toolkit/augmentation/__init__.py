@@ -26,6 +26,7 @@ REGISTRY = Registry(
         "none": "tl_toolkit.augmentation.none:build",
         "light": "tl_toolkit.augmentation.light:build",
         "heavy": "tl_toolkit.augmentation.heavy:build",
+        "original": "tl_toolkit.augmentation.original:build",
     },
 )
 

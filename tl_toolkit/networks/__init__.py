@@ -1,0 +1,5 @@
+"""Networks that are trained from nothing, on the pixels of the photos alone."""
+
+from tl_toolkit.core.registry import Registry
+
+REGISTRY = Registry("network", {"slash_cnn": "tl_toolkit.networks.slash_cnn:NETWORK"})

@@ -1,0 +1,29 @@
+"""What every network states about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tl_toolkit.core.records import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A network without pretrained weights.
+
+    Attributes:
+        name: Its name in the registry.
+        image_size: Side of its square input, pixels. Photos are resized to it bilinearly, without antialiasing.
+        build: (k, settings) -> keras.Model, not compiled: pixels float32 (n, image_size, image_size, 3) in 0..255,
+            rescaled inside, -> probabilities float32 (n, k). Of the settings it takes ``dropout`` and ``activity_l2``.
+        reference: The settings that it was published with.
+        source: Where its design comes from, one sentence.
+    """
+
+    name: str
+    image_size: int
+    build: Callable[[int, TrainingConfig], Any]
+    reference: TrainingConfig
+    source: str

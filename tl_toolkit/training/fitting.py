@@ -1,0 +1,256 @@
+"""Networks trained on the photos of one data set: for themselves, or as the jobs of an evaluation protocol."""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from tl_toolkit.core.console import warn
+from tl_toolkit.core.files import write_json
+from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.training.checkpoints import Scratch, State, identity, load, save
+from tl_toolkit.training.courses import Course, Trained
+from tl_toolkit.training.inputs import ViewPixels
+from tl_toolkit.training.monitoring import Board, overfits
+from tl_toolkit.training.precision import Precision, dtype_policy
+from tl_toolkit.training.programs import Build, Program, new_model, structure
+
+
+class Job(Protocol):
+    """What to train on (bool, shape (n,)), what to predict (likewise), with which settings, and after which epoch."""
+
+    @property
+    def config(self) -> TrainingConfig: ...
+    @property
+    def train(self) -> np.ndarray: ...
+    @property
+    def test(self) -> np.ndarray: ...
+    @property
+    def until(self) -> int | None: ...
+
+
+def epochs(jobs: Sequence[Job]) -> int:
+    """Epochs of all jobs together, at most: the total for a display of progress."""
+    return sum(job.config.epochs if job.until is None else job.until for job in jobs)
+
+
+class Trainer:
+    """Trains any network that ``build`` makes, on the photos of one data set.
+
+    Invariants, each with a test of its own: the same seed gives the same weights, whatever was trained before; a
+    training that was killed and taken up again ends where it would have ended; one that was looked at on its way, too.
+
+    Args:
+        build: What makes the network.
+        pixels: The photos.
+        labels: int64, shape (n,).
+        n_classes: k.
+        seed: Of initial weights, batches, views and dropout.
+        fingerprint: What the pixels depend on besides the settings: the identity of the data and the seed of the views.
+        precision: See :func:`~tl_toolkit.training.precision.dtype_policy`.
+        scratch: Where trainings that are looked at on their way wait for going on; None: they start again.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        pixels: ViewPixels,
+        labels: np.ndarray,
+        n_classes: int,
+        *,
+        seed: int,
+        fingerprint: str,
+        precision: Precision = "auto",
+        scratch: Scratch | None = None,
+    ) -> None:
+        self._build = build
+        self._pixels = pixels
+        self._labels = labels
+        self._n_classes = n_classes
+        self._seed = seed
+        self._fingerprint = fingerprint
+        self._precision: Precision = precision
+        self._scratch = scratch
+        self._program: Program | None = None
+        self._structure: TrainingConfig | None = None
+
+    def train(
+        self,
+        config: TrainingConfig,
+        rows: np.ndarray,
+        *,
+        watched: np.ndarray | None = None,
+        folder: Path | None = None,
+        logs: Path | None = None,
+        deadline: float = math.inf,
+        advance: Callable[[int], None] = lambda _: None,
+        every: float | None = None,
+    ) -> Trained:
+        """Train a network to its end, and take up what an earlier call in the same folder left unfinished.
+
+        Args:
+            config: Settings.
+            rows: bool, shape (n,): the photos to train on.
+            watched: bool, shape (n,): photos whose loss and accuracy are recorded after every epoch, and which select
+                nothing. Where they show over-fitting, a warning is given once.
+            folder: For ``checkpoint.npz`` and ``curves.json``, both written as training goes; None to keep nothing.
+            logs: Folder for TensorBoard.
+            deadline: On the clock of ``time.monotonic``: no epoch begins after it, except the first.
+            advance: Called with numbers of epochs done; they sum to ``config.epochs`` however training ends.
+            every: Seconds between checkpoints, at least; None for 20, or more where writing them would take more than a
+                twentieth of the time. One is written at the end in any case.
+
+        Raises:
+            ValueError: there are no rows to train on.
+        """
+        checkpoint = folder / "checkpoint.npz" if folder else None
+        owner = self.identity(config, rows, watched)
+        course = self._course(config, rows, watched, load(checkpoint, owner) if checkpoint else None)
+        advance(len(course.curves))
+        board = Board(logs) if logs else None
+        warned, written, taken = overfits(course.curves), time.monotonic(), 0.0
+        try:
+            while (stopped := course.stopped(config.epochs)) is None:
+                if course.curves and time.monotonic() >= deadline:
+                    stopped = "deadline"
+                    break
+                if not course.epoch():
+                    continue
+                advance(1)
+                if board:
+                    board.log(course.curves)
+                if not warned and overfits(course.curves):
+                    warned = True
+                    warn(
+                        f"Over-fitting: after {len(course.curves)} epochs the training loss still falls, but that of "
+                        "the watched photos has risen. More augmentation, more dropout or fewer epochs may help."
+                    )
+                if folder:
+                    write_json(folder / "curves.json", course.curves.plain())
+                now = time.monotonic()
+                if checkpoint and now - written >= (max(20.0, 20 * taken) if every is None else every):
+                    save(checkpoint, owner, course.state())
+                    written = time.monotonic()
+                    taken = written - now
+        finally:
+            if board:
+                board.close()
+        if checkpoint and stopped != "diverged":
+            save(checkpoint, owner, course.state())
+        advance(config.epochs - len(course.curves))
+        return course.trained(stopped)
+
+    def fit(
+        self, jobs: Sequence[Job], *, advance: Callable[[int], None] = lambda _: None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Train a network for each job and predict its test photos in their clean view.
+
+        Jobs that differ in their rows, or in settings that leave the compiled program as it is, share one.
+
+        Args:
+            advance: Called with numbers of epochs done; they sum to :func:`epochs` of the jobs however trainings end.
+
+        Yields:
+            (position of the job, probabilities float32 (its test photos, k)); NaN where the training diverged.
+        """
+        together: dict[TrainingConfig, list[int]] = defaultdict(list)
+        for position, job in enumerate(jobs):
+            together[structure(job.config)].append(position)
+        for members in together.values():
+            for position in members:
+                job = jobs[position]
+                trained = self._look(job, advance)
+                yield position, self.probabilities(trained, job.test)
+
+    def probabilities(self, trained: Trained, rows: np.ndarray) -> np.ndarray:
+        """What a network says of photos in their clean view.
+
+        Args:
+            rows: bool, shape (n,).
+
+        Returns:
+            float32, shape (photos in ``rows``, k); NaN where its training diverged.
+        """
+        images = np.flatnonzero(rows)
+        if trained.stopped == "diverged" or not len(images):
+            return np.full((len(images), self._n_classes), np.nan, np.float32)
+        program = self._program_for(trained.config)
+        program.load(trained.weights)
+        return program.probabilities(self._pixels(trained.config, program.side, images, np.zeros_like(images)))
+
+    def model(self, trained: Trained) -> tuple[Any, int]:
+        """The network as a keras.Model of its own in float32, and the side of its input; to export it."""
+        model, side = new_model(self._build, trained.config, self._n_classes, seed=self._seed, policy="float32")
+        model.set_weights(list(trained.weights))
+        return model, side
+
+    def _look(self, job: Job, advance: Callable[[int], None]) -> Trained:
+        """Train up to where the job looks, from where an earlier look of the same training left off."""
+        config, until = job.config, job.config.epochs if job.until is None else job.until
+        owner = self.identity(config, job.train, None)
+        kept = self._scratch.get(owner) if self._scratch else None
+        if kept and len(kept.curves) > until:
+            kept = None
+        course = self._course(config, job.train, None, kept)
+        advance(len(course.curves))
+        while (stopped := course.stopped(until)) is None:
+            if course.epoch():
+                advance(1)
+        if self._scratch and stopped != "diverged":
+            if until < config.epochs:
+                self._scratch.put(owner, course.state())
+            else:
+                self._scratch.drop(owner)
+        advance(until - len(course.curves))
+        return course.trained(stopped)
+
+    def _course(
+        self, config: TrainingConfig, rows: np.ndarray, watched: np.ndarray | None, state: State | None
+    ) -> Course:
+        if not rows.any():
+            raise ValueError("a network needs at least one training row")
+        return Course(
+            self._program_for(config),
+            self._pixels,
+            config,
+            self._labels,
+            self._n_classes,
+            rows=rows,
+            watched=watched,
+            seed=self._seed,
+            state=state,
+        )
+
+    def _program_for(self, config: TrainingConfig) -> Program:
+        wanted = structure(config)
+        if self._program is None or self._structure != wanted:
+            # The old one first: both at once need twice the memory, and its graphs refer to one another.
+            self._program = None
+            gc.collect()
+            policy = dtype_policy(self._precision)
+            self._program = Program(self._build, wanted, self._n_classes, seed=self._seed, policy=policy)
+            self._structure = wanted
+        return self._program
+
+    def identity(self, config: TrainingConfig, rows: np.ndarray, watched: np.ndarray | None = None) -> str:
+        """What tells a training from all others, in hexadecimal; equal ones give equal weights on the same machine."""
+        return identity(
+            config=repr(config),
+            rows=rows.tobytes(),
+            watched=None if watched is None else watched.tobytes(),
+            labels=self._labels.tobytes(),
+            n_classes=self._n_classes,
+            seed=self._seed,
+            fingerprint=self._fingerprint,
+            policy=dtype_policy(self._precision),
+            keras=version("keras"),
+            tensorflow=version("tensorflow"),
+        )
