@@ -37,7 +37,7 @@ from tl_toolkit.core.runs import plain
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.pipeline.analysing import of_predictions, pictured
+from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured
 from tl_toolkit.sections import page, record
 
 OUTER, INNER, TRIALS = 5, 5, 64
@@ -173,7 +173,8 @@ def _analysis(
 ) -> dict[str, Any]:
     """The content of ``analysis.json``; writes the pictures that the page shows."""
     labels, names = dataset.labels, dataset.class_names
-    found = of_predictions(best, dataset, splits, audit.groups, resamples=RESAMPLES)
+    largest = largest_class(labels, splits.outer)
+    found = of_predictions(best, dataset, largest, splits.outer, audit.groups, resamples=RESAMPLES)
     for index in pictured(found, audit):
         keep_picture(folder, index, _blotches(random))
     for index in found["mistakes"]:

@@ -15,6 +15,7 @@ from tl_toolkit.evaluation.curves import epochs_to_look, training_curves
 from tl_toolkit.evaluation.explanations import grad_cam, overlay
 from tl_toolkit.evaluation.learning_curve import FRACTIONS, learning_curve, subset
 from tl_toolkit.evaluation.metrics import evaluate
+from tl_toolkit.exporters.classifiers import classifier_of_heads
 from tl_toolkit.exporters.keras_file import export
 from tl_toolkit.heads.batched import HeadTask, train_heads
 from tl_toolkit.heads.fitting import course, fit
@@ -150,12 +151,10 @@ def test_grad_cam_is_what_gradients_through_the_exported_model_give(tmp_path) ->
         features.append(maps[-1].mean((0, 1)))
     logits = np.concatenate(features) @ kernels + biases
     expected = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    branches = [(backbone.connect, side) for backbone, side in backbones]
     export(
         tmp_path,
-        [(backbone.connect, side) for backbone, side in backbones],
-        kernels,
-        biases,
-        ("a", "b", "c"),
+        classifier_of_heads(branches, kernels, biases, ("a", "b", "c")),
         [photo],
         expected.mean(0, keepdims=True),
     )

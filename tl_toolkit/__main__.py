@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("explore", "search", "report", "doctor")
+COMMANDS = ("explore", "search", "train", "rediscover", "report", "leaks", "doctor")
 
 
 def main() -> int:

@@ -55,11 +55,11 @@ def _weights_file(number: int) -> Path:
     return files[0]
 
 
-def _connect(pixels: Any, number: int, width: float, depth: float) -> Any:
-    """The network with its ImageNet weights on ``pixels``: maps float32 (n, h, w, 1280)."""
+def _connect(pixels: Any, name: str, number: int, width: float, depth: float, multilevel: bool) -> Any:
+    """The network with its ImageNet weights on ``pixels``: maps float32 (n, h, w, n_features)."""
     from keras import layers
 
-    prefix = f"efficientnet_lite{number}_{pixels.shape[1]}px"
+    prefix = f"{name}_{pixels.shape[1]}px"
 
     def name_of(name: str) -> str:
         return f"{prefix}_{name.replace('.', '_').lstrip('_')}"
@@ -97,6 +97,8 @@ def _connect(pixels: Any, number: int, width: float, depth: float) -> Any:
         if stride == 1 and shortcut.shape[-1] == channels:
             x = layers.Add(name=name_of(f"{block}_add"))([shortcut, x])
     maps = normalised(convolved(x, "_conv_head", _HEAD), "_bn1")
+    if multilevel:
+        maps = layers.Concatenate(name=f"{prefix}_levels")([maps, x])
     for layer, values in pending:
         layer.set_weights(values)
     return maps
@@ -108,12 +110,14 @@ def classifier_weights(number: int) -> tuple[np.ndarray, np.ndarray]:
     return state["_fc.weight"].T, state["_fc.bias"]
 
 
-def _backbone(number: int, size: int, width: float, depth: float) -> Backbone:
+def _backbone(number: int, size: int, width: float, depth: float, *, multilevel: bool = False) -> Backbone:
+    """One of the family; ``multilevel`` gives the last stage's channels behind those of the head."""
+    name = f"efficientnet_lite{number}" + ("_multilevel" if multilevel else "")
     return Backbone(
-        name=f"efficientnet_lite{number}",
+        name=name,
         image_size=size,
-        n_features=_HEAD,
-        connect=lambda pixels: _connect(pixels, number, width, depth),
+        n_features=_HEAD + (_blocks(width, depth)[-1][3] if multilevel else 0),
+        connect=lambda pixels: _connect(pixels, name, number, width, depth, multilevel),
         weights=lambda: _weights_file(number),
         licence="Apache-2.0",
         version=1,
@@ -123,3 +127,5 @@ def _backbone(number: int, size: int, width: float, depth: float) -> Backbone:
 LITE0 = _backbone(0, 224, 1.0, 1.0)
 LITE1 = _backbone(1, 240, 1.0, 1.1)
 LITE2 = _backbone(2, 260, 1.1, 1.2)
+LITE1_MULTILEVEL = _backbone(1, 240, 1.0, 1.1, multilevel=True)
+LITE2_MULTILEVEL = _backbone(2, 260, 1.1, 1.2, multilevel=True)

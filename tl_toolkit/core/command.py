@@ -6,7 +6,7 @@ import argparse
 import errno
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,33 @@ def ended(command: Callable[[], None]) -> int:
         console.error("Interrupted. What was computed stays in the cache; run again to go on.")
         return 130
     return 0
+
+
+def tell(run: Mapping[str, Any], folder: Path) -> None:
+    """The last lines on the terminal: the score, where the report is, and how to use the model."""
+    from rich.text import Text
+
+    output = console.output
+    metrics = run["evaluation"]["metrics"]
+    if run["dataset"]["is_sample"]:
+        output.print(Text("DRAWN SAMPLE PICTURES, NOT PHOTOS: no figure below is about Slash.", style="bold red"))
+    for name in ("accuracy", "macro_f1", "weighted_f1"):
+        figure = metrics[name]
+        output.print(f"{name:12} {figure['value']:.3f}  (95 % interval {figure['low']:.3f} to {figure['high']:.3f})")
+    baseline, leaking = run.get("baseline"), run.get("leaking")
+    if baseline and "metrics" in baseline:
+        epochs = "" if baseline["mode"] == "full" else f", {baseline['settings']['epochs']} epochs"
+        reached = baseline["metrics"]["accuracy"]["value"]
+        output.print(f"For comparison: {baseline['network']} from scratch{epochs}: accuracy {reached:.3f}")
+    if leaking:
+        claimed = leaking["metrics"]["accuracy"]["value"]
+        output.print(
+            Text(f"LEAKING, not a score: the original protocol would claim accuracy {claimed:.3f}", style="bold red")
+        )
+    output.print(Text(f"Report: {folder / 'index.html'}"))
+    output.print(Text("Use the model:"))
+    model = str(folder / "model" / "model.keras")
+    load = f"model = keras.saving.load_model({model!r})"
+    output.print(Text(f"  import keras, numpy; from PIL import Image, ImageOps; {load}"))
+    output.print(Text('  photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'))
+    output.print(Text("  photo.thumbnail((512, 512)); print(model(numpy.asarray(photo)[None]))"))

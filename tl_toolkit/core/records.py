@@ -172,7 +172,7 @@ class TrainingConfig:
         epochs: Passes over the photos; each pass sees one view of each.
         patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
             of the epoch at which it was lowest; 0 to train all epochs and keep the last.
-        batch_size: Photos of a batch, before those outside the training rows are left out.
+        batch_size: Photos of a batch; of heads, before those outside the training rows are left out.
     """
 
     network: str = FROZEN

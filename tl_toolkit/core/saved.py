@@ -21,7 +21,7 @@ class SavedRun:
     Attributes:
         folder: Where they are.
         run: ``run.json``; its schema is ``core/run.schema.json``.
-        trials: Rows of ``trials.csv``.
+        trials: Rows of ``trials.csv``; none where nothing was searched.
         paths: POSIX paths of the n photos that were scored, relative to the data set.
         folds: int64, shape (n,): the outer fold that scored each.
         labels: int64, shape (n,), indices into the class names of ``run``.
@@ -55,7 +55,7 @@ def load_run(folder: Path) -> SavedRun:
     """
     try:
         run: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        trials = _rows(folder / "trials.csv")
+        trials = _rows(folder / "trials.csv") if "search" in run else []
         predictions = _rows(folder / "predictions.csv")
         analysis = folder / "analysis.json"
         found = json.loads(analysis.read_text(encoding="utf-8")) if analysis.exists() else {}

@@ -6,22 +6,33 @@ Read :mod:`~tl_toolkit.pipeline.searching` first: it is the main job.
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.diagnosing import diagnose
 from tl_toolkit.pipeline.exploring import Exploration, explore
-from tl_toolkit.pipeline.options import SearchOptions
+from tl_toolkit.pipeline.leaking import LeakCheck, LeakOptions, find_leaks
+from tl_toolkit.pipeline.options import SearchOptions, TrainOptions
+from tl_toolkit.pipeline.rediscovering import Rediscovery, RediscoveryOptions, rediscover
 from tl_toolkit.pipeline.reporting import compare_runs, index, report
 from tl_toolkit.pipeline.searching import Outcome, search
+from tl_toolkit.pipeline.training import train
 
 __all__ = [
     "Exploration",
+    "LeakCheck",
+    "LeakOptions",
     "Outcome",
     "Prepared",
+    "Rediscovery",
+    "RediscoveryOptions",
     "SearchOptions",
+    "TrainOptions",
     "compare_runs",
     "diagnose",
     "explore",
     "find_data",
+    "find_leaks",
     "index",
     "prepare",
+    "rediscover",
     "report",
     "search",
+    "train",
     "views_of",
 ]

@@ -13,7 +13,7 @@ from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import write_json
-from tl_toolkit.core.records import Audit, Dataset, Evaluation, Splits, TrainingConfig
+from tl_toolkit.core.records import FROZEN, NO_BACKBONE, Audit, Dataset, Evaluation, TrainingConfig
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.thumbnails import keep_picture
@@ -52,60 +52,95 @@ def analyse(
         members: The averaged settings of each outer fold and, last, of the exported model.
     """
     dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
-    labels, names = dataset.labels, dataset.class_names
-    found = of_predictions(best, dataset, splits, groups, resamples=100 if options.smoke else 2000)
+    resamples = 100 if options.smoke else 2000
+    largest = largest_class(dataset.labels, splits.outer)
+    found = of_predictions(best, dataset, largest, splits.outer, groups, resamples=resamples)
 
+    of_heads = all(config.network == FROZEN for configs in members for config in configs)
+    if of_heads:
+        found |= _courses(tables, prepared, members, options)
+    used = {
+        backbone
+        for configs in members
+        for c in configs
+        if c.backbone != NO_BACKBONE
+        for backbone, _ in resolve(c.backbone)
+    }
+    found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
+
+    for index in pictured(found, prepared.audit):
+        keep_picture(folder, index, prepared.photos[index])
+    if of_heads:
+        _explain(folder, prepared, tables, best, members[:-1], found["mistakes"], options.seed)
+    write_json(folder / "analysis.json", plain(found))
+
+
+def _courses(
+    tables: FeatureTables, prepared: Prepared, members: Sequence[Sequence[TrainingConfig]], options: SearchOptions
+) -> dict[str, Any]:
+    """Curves of training and of learning; of heads only, for networks would have to be trained dozens of times."""
+    splits, names, labels = prepared.splits, prepared.dataset.class_names, prepared.dataset.labels
     final = members[-1][0]
     inner = splits.inner[-1]
     train = [inner != fold for fold in range(splits.n_inner)]
     epochs = epochs_to_look(final.epochs)
-    found["curves"] = training_curves(
+    curves = training_curves(
         labels,
         train,
         [~rows for rows in train],
         epochs,
         course(final, train, epochs, tables, len(names), seed=options.seed),
     )
-    found["learning_curve"] = learning_curve(
+    learning = learning_curve(
         lambda jobs, seed: fit(jobs, tables, len(names), seed=seed),
         [configs[0] for configs in members[:-1]],
         labels,
-        groups,
+        prepared.audit.groups,
         splits,
         len(names),
         seed=options.seed,
         repeats=2 if options.smoke else 3,
         resamples=40 if options.smoke else 200,
     )
+    return {"curves": curves, "learning_curve": learning}
 
-    used = {backbone for configs in members for c in configs for backbone, _ in resolve(c.backbone)}
-    found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
 
-    for index in pictured(found, prepared.audit):
-        keep_picture(folder, index, prepared.photos[index])
-    _explain(folder, prepared, tables, best, members[:-1], found["mistakes"], options.seed)
-    write_json(folder / "analysis.json", plain(found))
+def largest_class(labels: np.ndarray, outer: np.ndarray) -> np.ndarray:
+    """What a classifier that looks at nothing says of each photo: the largest class that its outer fold trains on.
+
+    Args:
+        labels, outer: int64, shape (n,).
+
+    Returns:
+        int64, shape (n,).
+    """
+    said = np.zeros_like(labels)
+    for fold in np.unique(outer):
+        said[outer == fold] = np.bincount(labels[outer != fold]).argmax()
+    return said
 
 
 def of_predictions(
-    best: Evaluation, dataset: Dataset, splits: Splits, groups: np.ndarray, *, resamples: int
+    best: Evaluation, dataset: Dataset, largest: np.ndarray, outer: np.ndarray, groups: np.ndarray, *, resamples: int
 ) -> dict[str, Any]:
-    """What the scored predictions alone tell: calibration, the largest class as a rival, doubtful labels, mistakes."""
+    """What the scored predictions alone tell: calibration, the largest class as a rival, doubtful labels, mistakes.
+
+    Args:
+        best: The predictions of the n photos of ``dataset``.
+        largest: int64, shape (n,): see :func:`largest_class`.
+        outer, groups: int64, shape (n,): the fold that scored each photo, and its group of near duplicates.
+    """
     labels, names = dataset.labels, dataset.class_names
-    # Of each outer fold's training photos, as a classifier that looks at nothing would.
-    guess = np.zeros((len(labels), len(names)), np.float32)
-    for fold in range(splits.n_outer):
-        scored = splits.outer == fold
-        guess[scored, np.bincount(labels[~scored], minlength=len(names)).argmax()] = 1
-    largest = evaluate("always the largest class", labels, guess, groups, splits.outer, names, resamples=resamples)
+    guess = np.eye(len(names), dtype=np.float32)[largest]
+    rival = evaluate("always the largest class", labels, guess, groups, outer, names, resamples=resamples)
     mistakes = np.flatnonzero(best.probabilities.argmax(1) != labels)
     surest = np.argsort(-best.probabilities.max(1)[mistakes], kind="stable")
     return {
         "calibration": calibrate(best, groups, resamples=resamples),
         "largest_class": {
             "class": names[int(dataset.counts.argmax())],
-            "metrics": largest.metrics,
-            "comparison": compare(best, largest, groups, resamples=resamples),
+            "metrics": rival.metrics,
+            "comparison": compare(best, rival, groups, resamples=resamples),
         },
         "label_issues": [
             {

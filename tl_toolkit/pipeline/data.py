@@ -21,9 +21,7 @@ from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.datasets.load import load_dataset
 from tl_toolkit.datasets.photos import Photos
 from tl_toolkit.datasets.splits import make_splits
-from tl_toolkit.pipeline.options import SearchOptions
-
-_AUDIT_BACKBONE = "efficientnet_lite0"
+from tl_toolkit.pipeline.options import DataOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,14 +53,14 @@ def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSourc
     return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels)
 
 
-def find_data(options: SearchOptions, watch: Stopwatch) -> Dataset:
+def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:
     """The data set that the user named; a small part of it for a smoke run."""
     with watch.step("data", f"Looking for {options.dataset}"):
         dataset = load_dataset(options.dataset, data_dir=options.data_dir, allow_sample=options.allow_sample)
         return _first_of_each_class(dataset, 12) if options.smoke else dataset
 
 
-def prepare(options: SearchOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
+def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
     """Audit the photos, and plan the folds."""
     with watch.step("audit", f"Reading {len(dataset)} photos in {len(dataset.class_names)} classes"):
         photos = Photos(dataset.root, dataset.paths)
@@ -82,7 +80,7 @@ def prepare(options: SearchOptions, dataset: Dataset, bank: FeatureBank, watch: 
         clean = ViewSource(ids=examination.sha256, key="clean", views=1, pixels=lambda index, _view: photos[index])
         with progress() as display:
             task = display.add_task("Looking for near duplicates", total=len(photos))
-            features = bank.features(_AUDIT_BACKBONE, clean, lambda done: display.advance(task, done))
+            features = bank.features(auditing.BACKBONE, clean, lambda done: display.advance(task, done))
         audit = auditing.group(dataset, examination, features[:, 0])
     splits = make_splits(
         dataset.labels,

@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions:
-    """What the user asked for: the options of ``python -m tl_toolkit.search``, and the command line itself."""
+class DataOptions:
+    """What every job on a data set asks: where it is, how it is split, and where the result goes."""
 
     dataset: str
     data_dir: Path | None = None
     allow_sample: bool = True
-    space: str | None = None
-    engine: str = "optuna"
-    trials: int | None = None
-    timeout: float | None = None
     seed: int = 0
-    metric: str | None = None
-    ensemble: int = 5
     folds: int = 5
     inner_folds: int = 5
     out: Path = Path("reports")
     smoke: bool = False
     command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions(DataOptions):
+    """The options of ``python -m tl_toolkit.search``, and the command line itself.
+
+    Attributes:
+        ensemble: Trials that are averaged; None for what suits the space.
+        baseline: ``none``, ``quick`` or ``full``.
+        protocol: ``nested``; or ``original``, which shows beside it what the first Slash classifier would have claimed.
+    """
+
+    space: str | None = None
+    engine: str = "optuna"
+    trials: int | None = None
+    timeout: float | None = None
+    metric: str | None = None
+    ensemble: int | None = None
+    baseline: str = "quick"
+    protocol: str = "nested"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions(DataOptions):
+    """The options of ``python -m tl_toolkit.train``, and the command line itself.
+
+    Attributes:
+        network: Name of a network from scratch; None to fine-tune ``backbone``.
+        backbone: Name of a backbone, whose weights are where training begins.
+        settings: Fields of :class:`~tl_toolkit.core.records.TrainingConfig` that the user gave.
+        cross_validate: Score all outer folds instead of one, and train the exported model on all photos.
+        timeout: Seconds after which no more epochs begin.
+        resume: Folder of a run that was interrupted.
+        precision: ``auto``, ``float32`` or ``mixed_bfloat16``.
+    """
+
+    network: str | None = None
+    backbone: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    cross_validate: bool = False
+    timeout: float | None = None
+    resume: Path | None = None
+    precision: str = "auto"

@@ -8,14 +8,13 @@ Each step takes records and gives a record; what one room needs of another is pa
 from __future__ import annotations
 
 import shutil
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress, TaskID
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.backbones.features import FeatureBank, resolve
@@ -24,6 +23,9 @@ from tl_toolkit.core.console import progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
 from tl_toolkit.core.records import (
+    FINE_TUNED,
+    FROZEN,
+    NO_BACKBONE,
     Dataset,
     Evaluation,
     ExportedModel,
@@ -37,12 +39,16 @@ from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
-from tl_toolkit.heads.fitting import fit as fit_heads
+from tl_toolkit.exporters.classifiers import classifier_of_heads, classifier_of_networks
 from tl_toolkit.heads.fitting import fit_final, joined
+from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.analysing import analyse
+from tl_toolkit.pipeline.baseline import baseline, original_protocol
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
+from tl_toolkit.pipeline.fitting import fitter, trainer_of
 from tl_toolkit.pipeline.options import SearchOptions
 from tl_toolkit.sections import page, record
+from tl_toolkit.training.fitting import Trainer
 
 
 def chosen_space(options: SearchOptions, dataset: Dataset) -> SearchSpace:
@@ -54,17 +60,30 @@ def chosen_space(options: SearchOptions, dataset: Dataset) -> SearchSpace:
     return replace(space, metric=options.metric or space.metric, trials=trials)
 
 
+def proposed(space: SearchSpace, field: str) -> set[Any]:
+    """All values of a field of settings that the space, its reference included, may propose."""
+    searched = [choice for p in space.parameters if p.name == field for choice in p.choices]
+    default = getattr(TrainingConfig(), field)
+    return {getattr(space.reference, field), *(searched or [space.fixed.get(field, default)])}
+
+
+def _averaged(options: SearchOptions, space: SearchSpace) -> int:
+    """How many of the best trials of a search are averaged: five heads cost little, a network its training."""
+    kinds = {network == FROZEN for network in proposed(space, "network")}
+    if len(kinds) > 1 and (options.ensemble or 1) > 1:
+        raise UserError(f"{space.name} proposes frozen backbones and networks, which are not averaged: --ensemble 1.")
+    return options.ensemble or (5 if kinds == {True} else 1)
+
+
 def _check_names(space: SearchSpace, path: Path) -> None:
-    """Every backbone and policy that the space may propose must exist."""
-    proposed: dict[str, list[Any]] = defaultdict(list)
-    for name in ("backbone", "augmentation"):
-        proposed[name] += [getattr(space.reference, name), *([space.fixed[name]] if name in space.fixed else [])]
-        proposed[name] += [c for p in space.parameters if p.name == name for c in p.choices]
+    """Every backbone, policy and network that the space may propose must exist."""
     try:
-        for backbone in proposed["backbone"]:
+        for backbone in proposed(space, "backbone") - {NO_BACKBONE}:
             resolve(backbone)
-        for policy in proposed["augmentation"]:
+        for policy in proposed(space, "augmentation"):
             AUGMENTATIONS.get(policy)
+        for network in proposed(space, "network") - {FROZEN, FINE_TUNED}:
+            NETWORKS.get(network)
     except UserError as error:
         raise UserError(f"{path.name}: {error}") from error
 
@@ -102,6 +121,7 @@ def _search(
     options: SearchOptions, dataset: Dataset, space: SearchSpace, engine: Any, folder: Path, watch: Stopwatch
 ) -> dict[str, Any]:
     memory = PeakMemory()
+    n_members = _averaged(options, space)
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
     dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
@@ -111,10 +131,11 @@ def _search(
 
     with progress() as display:
         tables = FeatureTables(bank, labels, lambda config: views_of(prepared, config, options.seed), display)
+        trainer = trainer_of(prepared, options.seed, scratch=folder / "unfinished")
         with watch.step("search", f"Searching: {space.trials} trials in each of {splits.n_outer + 1} searches"):
             total = space.trials * (splits.n_outer + 1)
             task = display.add_task("Trials", total=total)
-            fit = partial(fit_heads, tables=tables, n_classes=n_classes, seed=options.seed)
+            fit = fitter(tables, trainer, n_classes, seed=options.seed, epochs=_shown(display))
             found = engine(
                 space,
                 nested.studies(splits),
@@ -127,13 +148,14 @@ def _search(
                 advance=lambda done: display.advance(task, done),
             )
             display.remove_task(task)
+            shutil.rmtree(folder / "unfinished", ignore_errors=True)
         watch.move(tables.seconds, "search", "features")
         found = replace(found, seconds=found.seconds - tables.seconds)
         if found.stopped != "finished":
             warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
 
         with watch.step("evaluation", "Scoring on the outer folds"):
-            chosen = {study: found.best(study, options.ensemble) for study in nested.studies(splits)}
+            chosen = {study: found.best(study, n_members) for study in nested.studies(splits)}
             members = [[trial.config for trial in trials] for trials in chosen.values()]
 
             def scored(title: str, members: Sequence[Sequence[TrainingConfig]]) -> Evaluation:
@@ -146,8 +168,9 @@ def _search(
             best = scored("search winners", members[:-1])
             reference = scored("reference settings", [[space.reference]] * splits.n_outer)
             comparison = compare(best, reference, groups, resamples=resamples)
+        scratch = _from_scratch(options, prepared, trainer, best, watch, display)
         with watch.step("export", "Training and exporting the final model"):
-            model = export_final(folder / "model", tables, prepared, members[-1], options.seed)
+            model = export_final(folder / "model", tables, trainer, prepared, members[-1], options.seed)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
             try:
                 analyse(folder, prepared, tables, best, members, options)
@@ -168,6 +191,7 @@ def _search(
             evaluation=best,
             reference=reference,
             comparison=comparison,
+            **scratch,
             model=model,
             steps=watch.steps,
             total_seconds=watch.total(),
@@ -183,24 +207,65 @@ def _search(
     return run
 
 
+def _shown(display: Progress) -> Callable[[int], None]:
+    """Counts epochs of networks on the display, once there are any."""
+    tasks: list[TaskID] = []
+
+    def advance(epochs: int) -> None:
+        if not tasks:
+            tasks.append(display.add_task("Epochs of networks", total=None))
+        display.advance(tasks[0], epochs)
+
+    return advance
+
+
+def _from_scratch(
+    options: SearchOptions, prepared: Prepared, trainer: Trainer, best: Evaluation, watch: Stopwatch, display: Progress
+) -> dict[str, Any]:
+    """``baseline`` and ``leaking`` of ``run.json``, as far as they were asked for."""
+    found: dict[str, Any] = {"baseline": None, "leaking": None}
+    how: dict[str, Any] = {"smoke": options.smoke, "resamples": 200 if options.smoke else 2000, "display": display}
+    try:
+        if options.baseline != "none":
+            with watch.step("baseline", "Training the baseline from scratch"):
+                found["baseline"] = baseline(options.baseline, prepared, trainer, best, **how)
+        if options.protocol == "original":
+            with watch.step("leaking", "Repeating the original protocol, which leaks"):
+                mode = "full" if options.baseline == "none" else options.baseline
+                found["leaking"] = original_protocol(mode, prepared, trainer, **how)
+    except KeyboardInterrupt:
+        warn("Interrupted: the report goes without the network from scratch.")
+    return found
+
+
 def export_final(
-    folder: Path, tables: FeatureTables, prepared: Prepared, members: Sequence[TrainingConfig], seed: int
+    folder: Path,
+    tables: FeatureTables,
+    trainer: Trainer,
+    prepared: Prepared,
+    members: Sequence[TrainingConfig],
+    seed: int,
 ) -> ExportedModel:
     """Train the final settings on all photos, write the model file, and check it on photos of every class."""
     dataset = prepared.dataset
     checked = np.unique(dataset.labels, return_index=True)[1][:64]
+    photos = [prepared.photos[i] for i in checked]
+    if members[0].network != FROZEN:
+        everything, some = np.ones(len(dataset), bool), np.isin(np.arange(len(dataset)), checked)
+        trained = [trainer.train(config, everything) for config in members]
+        said = [trainer.probabilities(one, some)[np.argsort(np.argsort(checked))] for one in trained]
+        networks = classifier_of_networks([trainer.model(one) for one in trained], dataset.class_names)
+        return EXPORTERS.get("keras")(folder, networks, photos, np.mean(said, axis=0))
     heads = [fit_final(config, tables, len(dataset.class_names), seed=seed) for config in members]
     said = [
         head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)
     ]
 
     parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
-    return EXPORTERS.get("keras")(
-        folder,
+    classifier = classifier_of_heads(
         [(backbone.connect, side) for backbone, side in parts],
         kernels,
         np.concatenate([head.biases for head in heads]),
         dataset.class_names,
-        [prepared.photos[i] for i in checked],
-        np.mean(said, axis=0),
     )
+    return EXPORTERS.get("keras")(folder, classifier, photos, np.mean(said, axis=0))

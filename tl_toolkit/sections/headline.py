@@ -20,11 +20,13 @@ class Rival:
         title: What it is.
         metrics: name -> figure with ``value``, ``low`` and ``high``.
         verdict: The paired test in one sentence; empty for the model itself.
+        warning: Why the figures are none to go by; empty for honest ones.
     """
 
     title: str
     metrics: Mapping[str, Mapping[str, float]]
     verdict: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +54,21 @@ def verdict(title: str, comparison: Mapping[str, Any]) -> str:
 
 
 def compute(saved: SavedRun) -> Headline:
-    """The model, the reference settings and, where it was computed, the largest class."""
+    """The model, and what it is compared with, as far as that was computed."""
     run = saved.run
-    rows = [
-        Rival(title="this model", metrics=run["evaluation"]["metrics"]),
-        Rival(
-            title="reference settings",
-            metrics=run["search"]["reference"]["metrics"],
-            verdict=verdict("the reference settings", run["comparison"]),
-        ),
-    ]
+    rows = [Rival(title="this model", metrics=run["evaluation"]["metrics"])]
+    if "search" in run:
+        rows.append(
+            Rival(
+                title="reference settings",
+                metrics=run["search"]["reference"]["metrics"],
+                verdict=verdict("the reference settings", run["comparison"]),
+            )
+        )
+    baseline, leaking = run.get("baseline"), run.get("leaking")
+    if baseline and "metrics" in baseline:
+        title = f"{baseline['network']} from scratch{_how_long(baseline)}"
+        rows.append(Rival(title=title, metrics=baseline["metrics"], verdict=verdict(title, baseline["comparison"])))
     largest = saved.analysis.get("largest_class")
     if largest:
         rows.append(
@@ -71,7 +78,15 @@ def compute(saved: SavedRun) -> Headline:
                 verdict=verdict("always guessing the largest class", largest["comparison"]),
             )
         )
-    return Headline(rows=tuple(rows), n_members=len(run["search"]["members"]["final"]))
+    if leaking:
+        title = f"{leaking['network']} by the original protocol{_how_long(leaking)}"
+        rows.append(Rival(title=title, metrics=leaking["metrics"], warning=leaking["warning"]))
+    return Headline(rows=tuple(rows), n_members=len(run["search"]["members"]["final"]) if "search" in run else 1)
+
+
+def _how_long(trained: Mapping[str, Any]) -> str:
+    """A quick training must not be taken for a whole one."""
+    return "" if trained["mode"] == "full" else f", {trained['settings']['epochs']} epochs only"
 
 
 SECTION = Section(title="How good is it?", compute=compute)

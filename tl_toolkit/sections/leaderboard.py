@@ -216,13 +216,28 @@ def entry(run: dict[str, Any], folder: Path, *, name: str, start: Path) -> Entry
         is_sample=pick(run, "dataset.is_sample", bool),
         smoke=pick(run, "smoke", bool),
         metrics={metric: figure(run, f"evaluation.metrics.{metric}") for metric in METRICS},
-        n_trials=pick(run, "search.n_trials", int),
-        n_failed=pick(run, "search.n_failed", int),
-        stopped=pick(run, "search.stopped", str),
+        **_searched(run),
         seconds=pick(run, "timing.total_seconds", float),
-        engine=pick(run, "search.engine", str),
         seed=pick(run, "seed", int),
     )
+
+
+def _searched(run: dict[str, Any]) -> dict[str, Any]:
+    """What an entry says of the search; of a run that searched nothing, what was trained."""
+    if "training" not in run:
+        return {
+            "n_trials": pick(run, "search.n_trials", int),
+            "n_failed": pick(run, "search.n_failed", int),
+            "stopped": pick(run, "search.stopped", str),
+            "engine": pick(run, "search.engine", str),
+        }
+    ends = {training["stopped"] for training in pick(run, "training.trainings", list)}
+    return {
+        "n_trials": 0,
+        "n_failed": 0,
+        "stopped": "timeout" if "deadline" in ends else "finished",
+        "engine": f"none ({pick(run, 'training.settings.network', str)})",
+    }
 
 
 def pick(run: dict[str, Any], place: str, kind: type) -> Any:

@@ -27,17 +27,18 @@ class ModelCard:
 def compute(saved: SavedRun) -> ModelCard:
     """From ``run.json``."""
     run = saved.run
-    per_class = run["evaluation"]["per_class"]
-    reference = run["search"]["reference"]["settings"]
+    per_class, search = run["evaluation"]["per_class"], run.get("search")
+    best = search["best"] if search else run["training"]["settings"]
+    reference = search["reference"]["settings"] if search else {}
     return ModelCard(
         weights=saved.analysis.get("weights", {}),
         hashes={
             "data (all digests and labels)": run["dataset"]["fingerprint"],
-            f"search space {run['search']['space']}": run["search"]["space_sha256"],
+            **({f"search space {search['space']}": search["space_sha256"]} if search else {}),
             run["model"]["path"]: run["model"]["sha256"],
         },
         weakest=tuple(sorted(per_class, key=lambda name: per_class[name]["f1"]["value"])[:3]),
-        settings=tuple((name, value, reference[name]) for name, value in run["search"]["best"].items()),
+        settings=tuple((name, value, reference.get(name)) for name, value in best.items()),
     )
 
 

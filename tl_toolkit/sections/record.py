@@ -24,17 +24,56 @@ SCHEMA_VERSION = 1
 
 def run_record(
     *,
+    found: SearchResult,
+    space: SearchSpace,
+    engine: str,
+    members: dict[str, list[int]],
+    reference: Evaluation,
+    comparison: Comparison,
+    baseline: dict[str, Any] | None,
+    leaking: dict[str, Any] | None,
+    **common: Any,
+) -> dict[str, Any]:
+    """The content of ``run.json`` of a search; ``common`` are the arguments of :func:`_common`."""
+    outer = [study for study in members if study.startswith("outer-")]
+    final = found.winner("final")
+    inner = [found.winner(study).score for study in outer]
+    search = {
+        "engine": engine,
+        "space": space.name,
+        "space_sha256": space.sha256,
+        "metric": space.metric,
+        "n_trials": len(found.trials),
+        "n_failed": sum(trial.state == "failed" for trial in found.trials),
+        "n_pruned": sum(trial.state == "pruned" for trial in found.trials),
+        "trials_per_study": space.trials,
+        "stopped": found.stopped,
+        "seconds": found.seconds,
+        "trials_per_minute": 60 * len(found.trials) / max(found.seconds, 1e-9),
+        "best": final.config,
+        "best_inner_score": final.score,
+        "members": members,
+        "outer_winners": {study: found.winner(study).config for study in outer},
+        "outer_winners_inner_score": sum(s for s in inner if s is not None) / len(inner),
+        "reference": {"settings": space.reference, **evaluated(reference)},
+    }
+    own = {"comparison": comparison, "baseline": baseline, "leaking": leaking, "search": search}
+    return plain(_common(own, **common))
+
+
+def training_record(*, training: dict[str, Any], **common: Any) -> dict[str, Any]:
+    """The content of ``run.json`` of one training; ``common`` are the arguments of :func:`_common`."""
+    return plain(_common({"training": training}, **common))
+
+
+def _common(
+    own: dict[str, Any],
+    *,
     dataset: Dataset,
     audit: Audit,
     splits: Splits,
-    space: SearchSpace,
-    engine: str,
     seed: int,
-    found: SearchResult,
-    members: dict[str, list[int]],
     evaluation: Evaluation,
-    reference: Evaluation,
-    comparison: Comparison,
     model: ExportedModel,
     steps: dict[str, float],
     total_seconds: float,
@@ -44,70 +83,48 @@ def run_record(
     command: str,
     smoke: bool,
 ) -> dict[str, Any]:
-    """The content of ``run.json``."""
-    outer = [study for study in members if study.startswith("outer-")]
-    final = found.winner("final")
-    inner = [found.winner(study).score for study in outer]
-    return plain(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "command": command,
-            "smoke": smoke,
-            "seed": seed,
-            "dataset": {
-                "name": dataset.name,
-                "is_sample": dataset.is_sample,
-                "n_images": len(dataset),
-                "n_groups": len(set(audit.groups.tolist())),
-                "class_names": dataset.class_names,
-                "class_counts": dict(zip(dataset.class_names, dataset.counts.tolist(), strict=True)),
-                "source": dataset.source,
-                "licence": dataset.licence,
-                "notes": dataset.notes,
-                "fingerprint": audit.fingerprint,
-            },
-            "audit": {
-                "exact_duplicates": [[audit.paths[i] for i in twins] for twins in audit.exact],
-                "near_duplicates": [[audit.paths[i] for i in twins] for twins in audit.near],
-                "label_conflicts": [[audit.paths[i] for i in twins] for twins in audit.conflicts],
-                "quarantined": [asdict(one) for one in audit.quarantined],
-            },
-            "splits": {
-                "n_outer": splits.n_outer,
-                "n_inner": splits.n_inner,
-                "seed": splits.seed,
-                "notes": splits.notes,
-            },
-            "evaluation": _evaluated(evaluation),
-            "comparison": comparison,
-            "search": {
-                "engine": engine,
-                "space": space.name,
-                "space_sha256": space.sha256,
-                "metric": space.metric,
-                "n_trials": len(found.trials),
-                "n_failed": sum(trial.state == "failed" for trial in found.trials),
-                "trials_per_study": space.trials,
-                "stopped": found.stopped,
-                "seconds": found.seconds,
-                "trials_per_minute": 60 * len(found.trials) / max(found.seconds, 1e-9),
-                "best": final.config,
-                "best_inner_score": final.score,
-                "members": members,
-                "outer_winners": {study: found.winner(study).config for study in outer},
-                "outer_winners_inner_score": sum(s for s in inner if s is not None) / len(inner),
-                "reference": {"settings": space.reference, **_evaluated(reference)},
-            },
-            "features": {"computed": computed, "reused": reused},
-            "model": model,
-            "timing": {"total_seconds": total_seconds, "steps": steps},
-            "peak_memory_bytes": peak_memory,
-            "environment": environment(),
-        }
-    )
+    """What all runs have, around what is a run's ``own``."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "command": command,
+        "smoke": smoke,
+        "seed": seed,
+        "dataset": {
+            "name": dataset.name,
+            "is_sample": dataset.is_sample,
+            "n_images": len(dataset),
+            "n_groups": len(set(audit.groups.tolist())),
+            "class_names": dataset.class_names,
+            "class_counts": dict(zip(dataset.class_names, dataset.counts.tolist(), strict=True)),
+            "source": dataset.source,
+            "licence": dataset.licence,
+            "notes": dataset.notes,
+            "fingerprint": audit.fingerprint,
+        },
+        "audit": {
+            "exact_duplicates": [[audit.paths[i] for i in twins] for twins in audit.exact],
+            "near_duplicates": [[audit.paths[i] for i in twins] for twins in audit.near],
+            "label_conflicts": [[audit.paths[i] for i in twins] for twins in audit.conflicts],
+            "quarantined": [asdict(one) for one in audit.quarantined],
+        },
+        "splits": {
+            "n_outer": splits.n_outer,
+            "n_inner": splits.n_inner,
+            "seed": splits.seed,
+            "notes": splits.notes,
+        },
+        "evaluation": evaluated(evaluation),
+        **own,
+        "features": {"computed": computed, "reused": reused},
+        "model": model,
+        "timing": {"total_seconds": total_seconds, "steps": steps},
+        "peak_memory_bytes": peak_memory,
+        "environment": environment(),
+    }
 
 
-def _evaluated(evaluation: Evaluation) -> dict[str, Any]:
+def evaluated(evaluation: Evaluation) -> dict[str, Any]:
+    """Scores as ``run.json`` has them."""
     return {
         "metrics": evaluation.metrics,
         "per_class": {

@@ -59,10 +59,10 @@ class SearchRecord:
 
 
 def compute(saved: SavedRun) -> SearchRecord | None:
-    """From the trials; None where fewer than two were scored."""
-    run = saved.run
+    """From the trials; None where nothing was searched, or fewer than two were scored."""
+    search = saved.run.get("search")
     trials = [trial for trial in saved.trials if trial["score"]]
-    if len(trials) < 2:
+    if not search or len(trials) < 2:
         return None
     columns = {}
     for field in fields(TrainingConfig):
@@ -70,7 +70,6 @@ def compute(saved: SavedRun) -> SearchRecord | None:
         if len(set(values)) > 1:
             columns[field.name] = _numbers(values)
     scores = np.array([float(trial["score"]) for trial in trials])
-    search = run["search"]
     sign = -1 if search["metric"] == "log_loss" else 1
     studies = tuple(trial["study"] for trial in trials)
     record = SearchRecord(
@@ -84,9 +83,9 @@ def compute(saved: SavedRun) -> SearchRecord | None:
         reference=search["reference"]["settings"],
         winner=search["best"],
         inner=search["outer_winners_inner_score"],
-        outer=run["evaluation"]["metrics"].get(search["metric"], {}).get("value"),
+        outer=saved.run["evaluation"]["metrics"].get(search["metric"], {}).get("value"),
         fold_scores={
-            "this model": tuple(run["evaluation"]["fold_metrics"]["accuracy"]),
+            "this model": tuple(saved.run["evaluation"]["fold_metrics"]["accuracy"]),
             "reference settings": tuple(search["reference"]["fold_metrics"]["accuracy"]),
         },
         seed_scores=tuple(saved.analysis["learning_curve"]["accuracy"][-1])

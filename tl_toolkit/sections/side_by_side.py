@@ -146,8 +146,10 @@ def compute(
             warnings=tuple(_warnings({"A": a, "B": b})),
             metrics=tuple(_metrics(a.run, b.run, same, comparison)),
             classes=tuple(_classes(a.run, b.run, same)),
-            settings=tuple(_rows(*(pick(run, "search.best", dict) for run in (a.run, b.run)))),
-            outer=tuple(row for row in _rows(_outer(a.run), _outer(b.run)) if len({*row.a, *row.b}) > 1),
+            settings=tuple(_rows(_settings(a.run), _settings(b.run))),
+            outer=tuple(
+                row for row in _rows(_outer(a.run), _outer(b.run)) if len({*(row.a or ()), *(row.b or ())}) > 1
+            ),
             facts=tuple(_rows(_facts(a.run), _facts(b.run))),
             versions=tuple(_rows(_versions(a.run), _versions(b.run))),
             agreement=_agreement(a, b) if same else None,
@@ -218,14 +220,20 @@ def _rows(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Row]:
         yield Row(name=name, a=a.get(name), b=b.get(name))
 
 
+def _settings(run: dict[str, Any]) -> dict[str, Any]:
+    settings: dict[str, Any] = pick(run, "training.settings" if "training" in run else "search.best", dict)
+    return settings
+
+
 def _outer(run: dict[str, Any]) -> dict[str, Any]:
+    if "training" in run:
+        return {}
     winners = list(pick(run, "search.outer_winners", dict).values())
     names = dict.fromkeys(name for winner in winners for name in winner)
     return {name: tuple(winner.get(name) for winner in winners) for name in names}
 
 
 def _facts(run: dict[str, Any]) -> dict[str, Any]:
-    search = pick(run, "search", dict)
     return {
         "data set": pick(run, "dataset.name", str),
         "fingerprint of the data": pick(run, "dataset.fingerprint", str)[:12],
@@ -233,6 +241,22 @@ def _facts(run: dict[str, Any]) -> dict[str, Any]:
         "of these, without near duplicates": pick(run, "dataset.n_groups", int),
         "outer and inner folds": f"{pick(run, 'splits.n_outer', int)} and {pick(run, 'splits.n_inner', int)}",
         "seed": pick(run, "seed", int),
+        **_how(run),
+        "seconds of the run": round(pick(run, "timing.total_seconds", float)),
+        "image views computed": pick(run, "features.computed", int),
+        "image views reused": pick(run, "features.reused", int),
+        "peak memory, GiB": round(pick(run, "peak_memory_bytes", int) / 2**30, 1),
+        "size of the model, MB": round(pick(run, "model.size", int) / 1e6, 1),
+        "command": pick(run, "command", str),
+    }
+
+
+def _how(run: dict[str, Any]) -> dict[str, Any]:
+    """How the settings were found; of a run that searched nothing, how it was scored."""
+    if "training" in run:
+        return {"search": "none", "scored by": pick(run, "training.protocol", str)}
+    search = pick(run, "search", dict)
+    return {
         "engine": pick(run, "search.engine", str),
         "search space": f"{pick(run, 'search.space', str)} ({pick(run, 'search.space_sha256', str)[:12]})",
         "metric that chose": pick(run, "search.metric", str),
@@ -242,13 +266,7 @@ def _facts(run: dict[str, Any]) -> dict[str, Any]:
         "the search was": pick(run, "search.stopped", str),
         "score of the single winners, inner folds": pick(run, "search.outer_winners_inner_score", float),
         "seconds of the search": round(pick(run, "search.seconds", float)),
-        "seconds of the run": round(pick(run, "timing.total_seconds", float)),
         "trials a minute": round(pick(run, "search.trials_per_minute", float)),
-        "image views computed": pick(run, "features.computed", int),
-        "image views reused": pick(run, "features.reused", int),
-        "peak memory, GiB": round(pick(run, "peak_memory_bytes", int) / 2**30, 1),
-        "size of the model, MB": round(pick(run, "model.size", int) / 1e6, 1),
-        "command": pick(run, "command", str),
     }
 
 

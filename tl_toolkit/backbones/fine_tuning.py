@@ -1,0 +1,56 @@
+"""Backbones that are trained further, from their pretrained weights, with a new softmax head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tl_toolkit.backbones.features import resolve
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.records import FINE_TUNED, TrainingConfig
+from tl_toolkit.core.runtime import keras
+
+REFERENCE = TrainingConfig(
+    network=FINE_TUNED,
+    augmentation="light",
+    strength=0.5,
+    views=8,
+    optimizer="adamw",
+    learning_rate=1e-4,
+    weight_decay=0.01,
+    schedule="cosine",
+    label_smoothing=0.1,
+    dropout=0.3,
+    epochs=8,
+    batch_size=16,
+)
+"""Where fine-tuning begins: small steps, so that what pretraining knew is kept."""
+
+
+def build(config: TrainingConfig, n_classes: int) -> tuple[Any, int]:
+    """A backbone with its pretrained weights and a new head, not compiled; all of it trains.
+
+    Batch normalisation keeps the statistics of pretraining: those of batches of a few hundred photos would be noise.
+
+    Args:
+        config: ``backbone``, ``dropout`` and ``activity_l2`` matter.
+        n_classes: k.
+
+    Returns:
+        keras.Model, pixels float32 (n, side, side, 3) in 0..255 -> probabilities float32 (n, k), and its side, pixels.
+
+    Raises:
+        UserError: several backbones, or one that is unknown or lacks its weights.
+    """
+    parts = resolve(config.backbone)
+    if len(parts) > 1:
+        raise UserError(f"Only one backbone can be fine-tuned at a time, got {config.backbone}.")
+    [(backbone, side)] = parts
+    layers = keras().layers
+    pixels = layers.Input((side, side, 3), name="pixels")
+    features = layers.GlobalAveragePooling2D(name="features")(backbone.connect(pixels))
+    if config.activity_l2:
+        features = layers.ActivityRegularization(l2=config.activity_l2)(features)
+    # In float32, whatever the layers before compute in: probabilities are compared and logged.
+    head = layers.Dense(n_classes, name="head", dtype="float32")(layers.Dropout(config.dropout)(features))
+    probabilities = layers.Softmax(name="probabilities", dtype="float32")(head)
+    return keras().Model(pixels, probabilities, name="fine_tuned"), side

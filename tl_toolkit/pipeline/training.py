@@ -1,0 +1,275 @@
+"""One training from pixels to a scored, exported model: what ``python -m tl_toolkit.train`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
+from tl_toolkit.backbones import fine_tuning
+from tl_toolkit.backbones.features import FeatureBank, resolve
+from tl_toolkit.core.console import note, progress, warn
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import cache_folder, write_json, write_text
+from tl_toolkit.core.records import FINE_TUNED, Audit, Dataset, Evaluation, ExportedModel, TrainingConfig
+from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
+from tl_toolkit.core.thumbnails import keep_picture
+from tl_toolkit.evaluation.curves import epochs_to_look
+from tl_toolkit.evaluation.metrics import evaluate
+from tl_toolkit.exporters import REGISTRY as EXPORTERS
+from tl_toolkit.exporters.classifiers import classifier_of_networks
+from tl_toolkit.networks import REGISTRY as NETWORKS
+from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured
+from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.fitting import trainer_of
+from tl_toolkit.pipeline.options import TrainOptions
+from tl_toolkit.pipeline.searching import Outcome
+from tl_toolkit.sections import page, record
+from tl_toolkit.training.courses import Trained
+from tl_toolkit.training.fitting import Trainer
+from tl_toolkit.training.precision import dtype_policy
+
+
+def settings_of(options: TrainOptions) -> TrainingConfig:
+    """The settings that the user gave, on top of the network's own, or of those for fine-tuning.
+
+    Raises:
+        UserError: settings that cannot be.
+    """
+    if options.network:
+        config = NETWORKS.get(options.network).reference
+    elif options.backbone:
+        resolve(options.backbone)
+        config = replace(fine_tuning.REFERENCE, backbone=options.backbone)
+    else:
+        raise UserError("Name a --network to train from scratch, or a --backbone to fine-tune.")
+    AUGMENTATIONS.get(options.settings.get("augmentation", config.augmentation))
+    given = dict(options.settings)
+    if given.get("augmentation") == "none":
+        given = {"strength": 0.0, "views": 1, **given}
+    if given.get("optimizer", "sgd") != "sgd":
+        given = {"momentum": 0.0, "nesterov": False, **given}
+    if given.get("optimizer") == "adam":
+        given = {"weight_decay": 0.0, **given}
+    if options.smoke:
+        given["epochs"] = min(2, given.get("epochs", config.epochs))
+    try:
+        return replace(config, **given)
+    except ValueError as error:
+        raise UserError(f"These settings cannot be: {error}.") from error
+
+
+def train(options: TrainOptions) -> Outcome:
+    """Train, score on photos that took no part, export, report.
+
+    With ``cross_validate`` each outer fold is scored by a training of its own, and the exported model is trained on all
+    photos; without, the first outer fold is held out, and the exported model is the one that was scored on it.
+
+    Raises:
+        UserError: something that the user can mend.
+        KeyboardInterrupt: Ctrl-C; the folder keeps checkpoints, and ``resume`` goes on from them.
+    """
+    watch, memory = Stopwatch(), PeakMemory()
+    config = settings_of(options)
+    dataset = find_data(options, watch)
+    bank = FeatureBank(cache_folder() / "features")
+    prepared = prepare(options, dataset, bank, watch)
+    folder = _folder(options, config, prepared)
+    trainer = trainer_of(prepared, options.seed, precision=options.precision)
+    outer = prepared.splits.outer
+    deadline = watch.started + options.timeout if options.timeout else float("inf")
+
+    tests = [outer == fold for fold in range(prepared.splits.n_outer if options.cross_validate else 1)]
+    plans = [(f"fold-{fold}", ~test, test) for fold, test in enumerate(tests)]
+    if options.cross_validate:
+        plans.append(("final", np.ones(len(outer), bool), None))
+    done: list[Trained] = []
+    said = np.zeros((len(outer), len(prepared.dataset.class_names)), np.float32)
+    try:
+        with (
+            watch.step("training", f"Training {options.network or options.backbone}: {_times(len(plans))}"),
+            progress() as display,
+        ):
+            for name, rows, test in plans:
+                task = display.add_task(f"Epochs of {name}", total=config.epochs)
+                trained = trainer.train(
+                    config,
+                    rows,
+                    watched=test,
+                    folder=folder / "trainings" / name,
+                    logs=folder / "tensorboard" / name,
+                    deadline=deadline,
+                    advance=lambda n, task=task: display.advance(task, n),  # type: ignore[misc]
+                )
+                display.remove_task(task)
+                if trained.stopped == "diverged":
+                    raise UserError(f"Training diverged after {len(trained.curves)} epochs: lower --learning-rate.")
+                done.append(trained)
+                if test is not None:
+                    said[test] = trainer.probabilities(trained, test)
+    except KeyboardInterrupt:
+        warn(f"Interrupted; to go on, run the same command with --resume {folder}")
+        raise
+    if any(trained.stopped == "deadline" for trained in done):
+        warn("Training ended early (timeout).")
+
+    scored = np.any(tests, axis=0)
+    part, audit = _scored(prepared, scored)
+    with watch.step("evaluation", f"Scoring {int(scored.sum())} photos that took no part in training"):
+        best = evaluate(
+            "held-out photos",
+            part.labels,
+            said[scored],
+            prepared.audit.groups[scored],
+            outer[scored],
+            part.class_names,
+            resamples=200 if options.smoke else 2000,
+        )
+    with watch.step("export", "Exporting the model"):
+        model = _export(folder / "model", trainer, done[-1], prepared)
+    with watch.step("analysis", "Looking into the result: calibration, mistakes"):
+        _analyse(folder, prepared, part, audit, scored, best, done[0], config, smoke=options.smoke)
+    with watch.step("report", "Writing the report"):
+        folds = replace(prepared.splits, outer=outer[scored])
+        write_text(folder / "predictions.csv", record.predictions_table(part, folds, best))
+        run = record.training_record(
+            dataset=prepared.dataset,
+            audit=prepared.audit,
+            splits=prepared.splits,
+            seed=options.seed,
+            evaluation=best,
+            model=model,
+            steps=watch.steps,
+            total_seconds=watch.total(),
+            peak_memory=memory.bytes(),
+            computed=bank.computed,
+            reused=bank.reused,
+            command=options.command,
+            smoke=options.smoke,
+            training={
+                "settings": asdict(config),
+                "protocol": "cross-validation" if options.cross_validate else "holdout",
+                "n_scored": int(scored.sum()),
+                "precision": dtype_policy(options.precision),  # type: ignore[arg-type]
+                "trainings": [
+                    {
+                        "name": name,
+                        "epochs": len(trained.curves),
+                        "kept_epoch": trained.kept_epoch,
+                        "stopped": trained.stopped,
+                        "seconds": sum(trained.curves.seconds),
+                    }
+                    for (name, _, _), trained in zip(plans, done, strict=True)
+                ],
+            },
+        )
+        write_json(folder / "run.json", run)
+        page.build(folder)
+    # 130 MB each for slash_cnn, and of no more use.
+    for checkpoint in (folder / "trainings").glob("*/checkpoint.npz"):
+        checkpoint.unlink()
+    return Outcome(folder=folder, run=run)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times, the last on all photos"
+
+
+def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -> Path:
+    """A new run folder, or the one to go on in, whose settings, photos and folds must be the same."""
+    identity = plain(
+        {
+            "settings": asdict(config),
+            "seed": options.seed,
+            "cross_validate": options.cross_validate,
+            "fingerprint": prepared.audit.fingerprint,
+            "outer": prepared.splits.outer,
+        }
+    )
+    if options.resume is None:
+        folder = new_run_folder(options.out / prepared.dataset.name)
+        write_json(folder / "audit.json", plain(prepared.audit))
+        write_json(folder / "splits.json", {"paths": list(prepared.dataset.paths), **plain(prepared.splits)})
+        write_json(folder / "training.json", identity)
+        note(f"Checkpoints, curves and TensorBoard logs: {folder}")
+        return folder
+    if (options.resume / "run.json").exists():
+        raise UserError(f"{options.resume} is a finished run: there is nothing to resume.")
+    try:
+        begun = json.loads((options.resume / "training.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{options.resume} holds no interrupted training (training.json).") from error
+    other = [name for name in identity if begun.get(name) != identity[name]]
+    if other:
+        raise UserError(f"{options.resume} was begun with other {', '.join(other)}: run the same command as then.")
+    return options.resume
+
+
+def _scored(prepared: Prepared, scored: np.ndarray) -> tuple[Dataset, Audit]:
+    """The photos that were scored as a data set of their own, and its audit without groups that lie elsewhere."""
+    indices = np.flatnonzero(scored)
+    part = replace(
+        prepared.dataset,
+        paths=tuple(prepared.dataset.paths[i] for i in indices),
+        labels=prepared.dataset.labels[indices],
+    )
+    return part, replace(prepared.audit, exact=(), near=())
+
+
+def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared) -> ExportedModel:
+    """Write the model file, and check it on photos of every class."""
+    labels = prepared.dataset.labels
+    checked = np.zeros(len(labels), bool)
+    checked[np.unique(labels, return_index=True)[1][:64]] = True
+    photos = [prepared.photos[int(i)] for i in np.flatnonzero(checked)]
+    classifier = classifier_of_networks([trainer.model(trained)], prepared.dataset.class_names)
+    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.probabilities(trained, checked))
+
+
+def _analyse(
+    folder: Path,
+    prepared: Prepared,
+    part: Dataset,
+    audit: Audit,
+    scored: np.ndarray,
+    best: Evaluation,
+    first: Trained,
+    config: TrainingConfig,
+    *,
+    smoke: bool,
+) -> None:
+    """Write ``analysis.json`` and thumbnails of the photos that the report shows."""
+    outer, groups = prepared.splits.outer, prepared.audit.groups
+    largest = largest_class(prepared.dataset.labels, outer)[scored]
+    found: dict[str, Any] = of_predictions(
+        best, part, largest, outer[scored], groups[scored], resamples=100 if smoke else 2000
+    )
+    looks = epochs_to_look(len(first.curves))
+    at = [epoch - 1 for epoch in looks]
+    found["curves"] = {
+        "epochs": looks,
+        **{
+            name: [_picked(values, at)]
+            for name, values in (
+                ("train_loss", first.curves.loss),
+                ("train_accuracy", first.curves.accuracy),
+                ("validation_loss", first.curves.val_loss),
+                ("validation_accuracy", first.curves.val_accuracy),
+            )
+        },
+    }
+    if config.network == FINE_TUNED:
+        found["weights"] = {backbone.name: backbone.licence for backbone, _ in resolve(config.backbone)}
+    indices = np.flatnonzero(scored)
+    for index in pictured(found, audit):
+        keep_picture(folder, index, prepared.photos[int(indices[index])])
+    write_json(folder / "analysis.json", plain(found))
+
+
+def _picked(values: Sequence[float], at: Sequence[int]) -> list[float]:
+    return [values[i] for i in at]
