@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tl_toolkit"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").exists())
 ENTRANCES = {"__init__", "__main__"}
-HEAVY = {"tensorflow", "keras", "optuna", "albumentations"}
+HEAVY = {"tensorflow", "keras", "keras_tuner", "optuna", "albumentations"}
 POLICIES = {f"augmentation/{name}.py" for name in ("light", "heavy", "none", "original")}
 
 

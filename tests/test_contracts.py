@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tl_toolkit import augmentation, backbones, datasets, engines, exporters, networks
-from tl_toolkit.core.records import Proposal, SearchResult
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.records import Proposal, SearchResult, TrainingConfig
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.engines.spaces import config_from, load_space
 
@@ -81,46 +85,189 @@ def test_a_network_gives_probabilities_and_learns_in_every_weight(name: str) -> 
     assert f"{network.build(8, network.reference).count_params():,} parameters for 8 classes" in about
 
 
+CONDITIONAL = """
+metric: accuracy
+trials: 5
+parameters:
+  optimizer: {choices: [sgd, adam]}
+  learning_rate: {low: 1e-3, high: 1.0, log: true}
+  momentum: {low: 0.0, high: 0.9, step: 0.3, when: {optimizer: [sgd]}}
+  nesterov: {choices: [false, true], when: {optimizer: [sgd]}}
+  schedule: {choices: [constant, cosine]}
+  dropout: {choices: [0.2, 0.4], when: {schedule: [cosine], nesterov: [true]}}
+  batch_size: {low: 16, high: 64, log: true}
+fixed: {epochs: 27}
+reference: {learning_rate: 0.01, momentum: 0.3, epochs: 27}
+"""
+"""Parameters with one condition, with two, and with one whose own field has a condition."""
+
+
+def smooth(config: TrainingConfig) -> float:
+    """At most 1, at a learning rate of 0.1; as of a training that diverged above 0.7."""
+    return float("nan") if config.learning_rate > 0.7 else 1 - abs(np.log10(config.learning_rate) + 1) / 4
+
+
+class Search:
+    """One search by an engine, and everything that it asked for on the way."""
+
+    def __init__(self, name: str, folder: Path, batch: int = 3, text: str = CONDITIONAL) -> None:
+        folder.mkdir()
+        (folder / "space.yaml").write_text(text)
+        self.space = load_space(folder / "space.yaml")
+        self.engine, self.batch, self.storage = engines.REGISTRY.get(name), batch, folder / "study.log"
+        self.values: list[Mapping[str, Any]] = []
+        self.asked: list[list[Proposal]] = []
+
+    def configure(self, values: Mapping[str, Any]) -> TrainingConfig:
+        self.values.append(values)
+        return config_from(self.space, values)
+
+    def objective(self, proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        self.asked.append(list(proposals))
+        for i, proposal in enumerate(proposals):
+            score = smooth(proposal.config)
+            yield i, score, (score, score)
+
+    def run(self, studies: Sequence[str] = ("final",), **changes: Any) -> SearchResult:
+        how = {"objective": self.objective, "deadline": float("inf"), "seed": 0, "advance": lambda _: None, **changes}
+        objective = how.pop("objective")
+        found = self.engine(
+            self.space, studies, objective, self.configure, batch=self.batch, storage=self.storage, **how
+        )
+        assert isinstance(found, SearchResult)
+        return found
+
+
 @pytest.mark.parametrize("name", engines.REGISTRY.names())
 def test_an_engine_searches_as_asked(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "space.yaml"
-    path.write_text(
-        "metric: accuracy\ntrials: 7\n"
-        "parameters:\n  optimizer: {choices: [sgd, adam]}\n  learning_rate: {low: 1e-3, high: 1.0, log: true}\n"
-        "  momentum: {low: 0.0, high: 0.9, when: {optimizer: [sgd]}}\n"
-        "reference: {learning_rate: 0.01, momentum: 0.7}\n"
-    )
-    space = load_space(path)
-    asked: list[Proposal] = []
-
-    def objective(trials):  # type: ignore[no-untyped-def]
-        asked.extend(trials)
-        for i, proposal in enumerate(trials):
-            config = proposal.config
-            good = 1 - abs(config.learning_rate - 0.1)
-            yield i, float("nan") if config.learning_rate > 0.7 else good, (good, good)
-
-    def run(folder: Path) -> SearchResult:
-        folder.mkdir()
-        return engines.REGISTRY.get(name)(
-            space,
-            ("outer-0", "final"),
-            objective,
-            lambda values: config_from(space, values),
-            batch=3,
-            seed=0,
-            deadline=float("inf"),
-            storage=folder / "study.log",
-        )
-
-    found = run(tmp_path / "a")
-    assert (found.stopped, found.metric, len(found.trials)) == ("finished", "accuracy", 14)
+    search = Search(name, tmp_path / "a")
+    told: list[int] = []
+    found = search.run(("outer-0", "final"), advance=told.append)
+    assert (found.stopped, found.metric, len(found.trials), sum(told)) == ("finished", "accuracy", 10, 10)
     for study in ("outer-0", "final"):
         own = [trial for trial in found.trials if trial.study == study]
-        assert [trial.number for trial in own] == list(range(7))
-        assert own[0].config == space.reference
-        assert found.winner(study).score == max(trial.score for trial in own if trial.score is not None)
-    assert all((trial.state == "failed") == (trial.config.learning_rate > 0.7) for trial in found.trials)
-    assert all(trial.error for trial in found.trials if trial.state == "failed")
-    again = run(tmp_path / "b")
-    assert [(t.config, t.score) for t in again.trials] == [(t.config, t.score) for t in found.trials]
+        assert [trial.number for trial in own] == list(range(5))
+        assert own[0].config == search.space.reference
+        assert own[0].score is not None
+        winner = found.winner(study)
+        assert winner.score is not None
+        assert winner.score == max(t.score for t in own if t.state == "complete" and t.score is not None)
+        assert winner.score > own[0].score
+    assert {(trial.study, trial.config) for trial in found.trials} == {
+        (proposal.study, proposal.config) for batch in search.asked for proposal in batch
+    }
+    first, second = ([t.config for t in found.trials if t.study == study][1:] for study in ("outer-0", "final"))
+    assert not set(first) & set(second)
+    again = Search(name, tmp_path / "b").run(("outer-0",))
+    assert [(t.config, t.score) for t in again.trials] == [(t.config, t.score) for t in found.trials[:5]]
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_an_engine_proposes_values_of_the_space_and_only_those_that_exist(name: str, tmp_path: Path) -> None:
+    search = Search(name, tmp_path / "a", batch=30, text=CONDITIONAL.replace("trials: 5", "trials: 30"))
+    search.run(enqueue_reference=False)
+    assert len(search.values) == 30
+    for values in search.values:
+        exist = [parameter for parameter in search.space.parameters if parameter.applies(values)]
+        assert values.keys() == {parameter.name for parameter in exist}
+        for parameter in exist:
+            value = values[parameter.name]
+            if parameter.low is None or parameter.high is None:
+                assert [value] == [choice for choice in parameter.choices if choice == value]
+                assert type(value) is type(parameter.choices[0])
+            else:
+                assert type(value).__name__ == parameter.kind
+                assert parameter.low <= value <= parameter.high
+    momenta = {round(values["momentum"], 9) for values in search.values if "momentum" in values}
+    assert momenta == {0.0, 0.3, 0.6, 0.9}
+    for field, least in (("nesterov", 2), ("schedule", 2), ("dropout", 1)):
+        assert len({values[field] for values in search.values if field in values}) >= least
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_a_blind_search_is_not_told_the_reference(name: str, tmp_path: Path) -> None:
+    search = Search(name, tmp_path / "a", batch=6)
+    found = search.run(enqueue_reference=False)
+    assert [trial.number for trial in found.trials] == list(range(5))
+    assert search.space.reference not in {trial.config for trial in found.trials}
+    assert len(search.asked[0]) == 5  # the first trial has no batch of its own
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_diverged_trials_are_failed_and_many_in_a_row_end_nothing(name: str, tmp_path: Path) -> None:
+    search = Search(name, tmp_path / "a", batch=5)
+
+    def diverging(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        for i, proposal in enumerate(proposals):
+            score = 0.5 if proposal.config == search.space.reference else float("nan")
+            yield i, score, (score, 0.5)
+
+    found = search.run(objective=diverging)
+    assert [trial.state for trial in found.trials] == ["complete"] + ["failed"] * 4
+    for trial in found.trials[1:]:
+        assert (trial.score, trial.fold_scores) == (None, ())
+        assert trial.error == "training diverged: probabilities are not finite"
+    with pytest.raises(UserError, match="Every trial of the search final diverged: lower the learning rates"):
+        Search(name, tmp_path / "b", batch=6).run(objective=diverging, enqueue_reference=False)
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_what_an_objective_raises_is_raised(name: str, tmp_path: Path) -> None:
+    def broken(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        yield 0, 0.5, (0.5,)
+        raise ZeroDivisionError("a defect")
+
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        Search(name, tmp_path / "a").run(objective=broken)
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+@pytest.mark.parametrize("end", ["interrupted", "timeout"])
+def test_a_search_cut_off_keeps_what_was_told(name: str, end: str, tmp_path: Path) -> None:
+    search = Search(name, tmp_path / "a", batch=5)
+    now = time.monotonic()
+
+    def cut(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        for i, score, fold_scores in search.objective(proposals):
+            if len(proposals) > 1 and i == 2:
+                if end == "interrupted":
+                    raise KeyboardInterrupt
+                monkeypatch.setattr(time, "monotonic", lambda: now + 100)
+            yield i, score, fold_scores
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        found = search.run(objective=cut, deadline=now + 50)
+    assert found.stopped == end
+    asked = [proposal.config for proposal in search.asked[1]]
+    kept = [search.space.reference, *asked[: 2 if end == "interrupted" else 3]]
+    assert [trial.config for trial in found.trials] == kept
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_ctrl_c_before_there_is_anything_to_show_ends_the_search(name: str, tmp_path: Path) -> None:
+    def cut(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        yield 0, 0.5, (0.5,)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Search(name, tmp_path / "a").run(("outer-0", "final"), objective=cut)
+
+
+@pytest.mark.parametrize("name", engines.REGISTRY.names())
+def test_pruning_spends_fewer_epochs_and_spares_the_reference(name: str, tmp_path: Path) -> None:
+    text = CONDITIONAL.replace("trials: 5", "trials: 10\npruning: {first: 3}")
+    search = Search(name, tmp_path / "a", batch=9, text=text)
+    found = search.run()
+    assert (found.stopped, [trial.number for trial in found.trials]) == ("finished", list(range(10)))
+    of_reference = [p for batch in search.asked for p in batch if p.config == search.space.reference]
+    assert [proposal.until for proposal in of_reference] == [None]
+    states = {state: [t for t in found.trials if t.state == state] for state in ("complete", "pruned", "failed")}
+    assert found.trials[0] in states["complete"]
+    assert len(states["complete"]) > 1
+    assert len(states["pruned"]) > 3
+    assert all(trial.trained_epochs == 27 for trial in states["complete"])
+    assert all(trial.trained_epochs in (3, 9) and trial.score is not None for trial in states["pruned"])
+    looked = [{p.until or 27 for batch in search.asked for p in batch if p.config == t.config} for t in found.trials]
+    assert [max(epochs) for epochs in looked] == [trial.trained_epochs for trial in found.trials]
+    assert sum(max(epochs) for epochs in looked) < 0.8 * 27 * len(found.trials)
+    assert found.winner("final").state == "complete"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.records import SearchSpace, TrainingConfig
-from tl_toolkit.engines.spaces import config_from, find_space, load_space, space_for
+from tl_toolkit.core.records import Pruning, SearchSpace, TrainingConfig
+from tl_toolkit.engines.spaces import config_from, find_space, load_space, most_epochs, space_for
 
 GOOD = """\
 metric: macro_f1
@@ -66,6 +66,30 @@ def test_parameters_come_after_those_they_depend_on(tmp_path: Path) -> None:
     assert names == ["optimizer", "momentum", "augmentation", "strength", "learning_rate", "epochs"]
 
 
+def test_trials_run_whole_and_on_all_folds_unless_the_space_says_otherwise(tmp_path: Path) -> None:
+    space = load(tmp_path, GOOD)
+    assert (space.pruning, space.scored_folds) == (None, None)
+    space = load(tmp_path, GOOD + "pruning: {first: 2}\nscored_folds: 1\n")
+    assert (space.pruning, space.scored_folds) == (Pruning(first=2, factor=3), 1)
+    assert load(tmp_path, GOOD + "pruning: {factor: 2, first: 29}\n").pruning == Pruning(first=29, factor=2)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most"),
+    [
+        ("  epochs: {low: 10, high: 30, step: 10}\n", 30),
+        ("  epochs: {choices: [60, 10]}\n", 60),
+        ("  epochs: {choices: [60, 10], when: {optimizer: [sgd]}}\n", 60),
+        ("  epochs: {choices: [5], when: {optimizer: [sgd]}}\n", 30),  # adam has the default
+        ("", 30),
+        ("fixed: {epochs: 8}\n", 8),
+    ],
+)
+def test_the_longest_training_is_known(tmp_path: Path, epochs: str, most: int) -> None:
+    text = GOOD.replace("fixed:\n  views: 4\n", "").replace("  epochs: {low: 10, high: 30, step: 10}\n", epochs)
+    assert most_epochs(load(tmp_path, text)) == most
+
+
 WHEN_CYCLE = """\
   schedule: {choices: [constant, cosine], when: {class_weight: [none]}}
   class_weight: {choices: [none, balanced], when: {schedule: [cosine]}}
@@ -84,6 +108,15 @@ fixed:"""
         ("trials: 7", "trails: 7", 2, "Unknown key 'trails'. Did you mean 'trials'?"),
         ("trials: 7", "trials: 7\ntrials: 8", 3, "trials must be given once"),
         ("trials: 7", "? [a]\n: 7", 2, "Unknown key 'a list'"),
+        ("trials: 7", "trials: 7\nscored_folds: 0", 3, "scored_folds >= 1 must hold, got scored_folds=0"),
+        ("trials: 7", "trials: 7\nscored_folds: all", 3, "scored_folds must be a whole number, got 'all'"),
+        ("trials: 7", "trials: 7\npruning: 3", 3, "pruning must be a mapping (name: value), got '3'"),
+        ("trials: 7", "trials: 7\npruning:\n  factor: 3", 4, "'first' is missing"),
+        ("trials: 7", "trials: 7\npruning: {frist: 3}", 3, "Unknown option 'frist'. Did you mean 'first'?"),
+        ("trials: 7", "trials: 7\npruning: {first: 0}", 3, "first >= 1 must hold, got first=0"),
+        ("trials: 7", "trials: 7\npruning:\n  first: 3\n  factor: 1", 5, "factor >= 2 must hold, got factor=1"),
+        ("trials: 7", "trials: 7\npruning: {first: 3.5}", 3, "first must be a whole number, got '3.5'"),
+        ("trials: 7", "trials: 7\npruning:\n  first: 30", 4, "first < 30, the most epochs that the space proposes,"),
         ("macro_f1", "makro_f1", 1, "Unknown metric 'makro_f1'. Did you mean 'macro_f1'?"),
         ("macro_f1", "null", 1, "metric must be a string (in quotes if need be), got 'null'"),
         ("  momentum:", "  momemtum:", 4, "Unknown field 'momemtum'. Did you mean 'momentum'?"),

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 import tl_toolkit.pipeline.fitting as fitting
-from tl_toolkit import pipeline
+from tl_toolkit import backbones, pipeline
+from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder
@@ -229,3 +230,17 @@ class TestMainJob:
         assert full is not None
         assert quick.epochs == 10_000 // 120
         assert full.epochs == 200
+
+
+def test_a_backbone_is_fine_tuned_from_its_pretrained_weights(pictures: Path, tmp_path: Path) -> None:
+    config = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0@32"))
+    model, side = fine_tuning.build(config, 3)
+    assert side == 32
+    backbone = backbones.REGISTRY.get("efficientnet_lite0").build(32)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    inside = keras().Model(model.input, model.get_layer("features").output)
+    np.testing.assert_allclose(inside(pixels), backbone(pixels), atol=1e-5)
+    # All of it trains; batch normalisation keeps its statistics.
+    frozen = {weight.path.rpartition("/")[2] for weight in model.non_trainable_weights}
+    assert frozen == {"moving_mean", "moving_variance"}
+    assert len(model.trainable_weights) > 100

@@ -13,7 +13,12 @@ def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = dataset_parser("search", __doc__)
     made.add_argument("--space", metavar="NAME|FILE", help="search space (default: the data set's, else slash)")
-    made.add_argument("--engine", default="optuna", help="what proposes settings (default: optuna)")
+    made.add_argument(
+        "--engine",
+        default="optuna",
+        metavar="NAME",
+        help="what proposes settings: optuna, keras-tuner, keras-tuner-hyperband, keras-tuner-random (default: optuna)",
+    )
     made.add_argument("--trials", type=at_least(1), metavar="N", help="trials of each search (default: the space's)")
     made.add_argument(
         "--timeout", type=at_least(1, float), metavar="SECONDS", help="start no more trials after this time"

@@ -358,7 +358,7 @@ class Trial:
 
     Attributes:
         study: ``outer-0`` .. for the searches inside outer folds, ``final`` for the one over all photos.
-        number: Within its study, from 0; trial 0 is the reference.
+        number: Within its study, from 0; trial 0 is the reference, where it is enqueued.
         score: The metric on the pooled predictions of all inner folds; None where the trial failed. Of a pruned trial,
             that at its last look.
         fold_scores: The metric on each inner fold.
@@ -383,7 +383,8 @@ class SearchResult:
     """Every trial of every study, and how the searches ended.
 
     Attributes:
-        stopped: ``finished``, ``timeout`` or ``interrupted``.
+        stopped: ``finished``; ``exhausted``, where the engine found no settings that it had not tried; ``timeout``; or
+            ``interrupted``.
         seconds: Wall time of asking, training and telling, features excluded.
     """
 

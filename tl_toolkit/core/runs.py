@@ -27,6 +27,7 @@ LIBRARIES = (
     "numpy",
     "scikit-learn",
     "optuna",
+    "keras-tuner",
     "albumentations",
     "pillow",
     "opencv-python-headless",

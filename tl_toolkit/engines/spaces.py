@@ -18,14 +18,25 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.records import FINE_TUNED, FROZEN, METRICS, NO_BACKBONE, Parameter, SearchSpace, TrainingConfig
+from tl_toolkit.core.records import (
+    FINE_TUNED,
+    FROZEN,
+    METRICS,
+    NO_BACKBONE,
+    Parameter,
+    Pruning,
+    SearchSpace,
+    TrainingConfig,
+)
 
 GENERAL = "slash"
 """For data sets without a space of their own: nothing in it speaks of particular classes, and a copy would drift."""
 
 _FIELDS: dict[str, type] = get_type_hints(TrainingConfig)
-_SECTIONS = ("metric", "trials", "parameters", "fixed", "reference")
+_SECTIONS = ("metric", "trials", "scored_folds", "pruning", "parameters", "fixed", "reference")
 _OPTIONS = ("choices", "low", "high", "log", "step", "when")
+_PRUNING = {"first": 1, "factor": 2}
+"""Options of pruning, and the least value of each."""
 _NEUTRAL = {"strength": 0.0, "views": 1}
 _DECIDING = ("optimizer", "augmentation", "network")
 """The fields whose value forbids values of other fields."""
@@ -91,6 +102,15 @@ def config_from(space: SearchSpace, values: Mapping[str, Any]) -> TrainingConfig
     return _completed(space.fixed, values)
 
 
+def most_epochs(space: SearchSpace) -> int:
+    """The epochs of the longest training that the space can propose; the reference may be longer."""
+    searched = [p for p in space.parameters if p.name == "epochs"]
+    # A parameter with a condition leaves the default where that fails.
+    unset = [space.fixed.get("epochs", TrainingConfig().epochs)] if not searched or searched[0].when else []
+    proposed = [*searched[0].choices, searched[0].high] if searched else []
+    return max(int(epochs) for epochs in (*proposed, *unset) if epochs is not None)
+
+
 def _completed(fixed: Mapping[str, Any], chosen: Mapping[str, Any]) -> TrainingConfig:
     settings = {**asdict(TrainingConfig()), **fixed, **chosen}
     neutral: dict[str, Any] = dict(_NEUTRAL) if settings["augmentation"] == "none" else {}
@@ -143,8 +163,8 @@ class _Reader:
             self.require(required in sections, root, f"{required!r} is missing")
         metric = self.scalar(sections["metric"], str, "metric")
         self.require(metric in METRICS, sections["metric"], str(UnknownNameError("metric", metric, METRICS)))
-        trials = self.scalar(sections["trials"], int, "trials")
-        self.require(trials >= 1, sections["trials"], f"trials >= 1 must hold, got trials={trials}")
+        trials = self.at_least(1, sections["trials"], "trials")
+        folds = self.at_least(1, sections["scored_folds"], "scored_folds") if "scored_folds" in sections else None
         nodes = self.mapping(sections["parameters"], "parameters", "field", _FIELDS)
         self.require(bool(nodes), sections["parameters"], "parameters must name at least one field to search")
         parameters = {field: self.parameter(field, node) for field, node in nodes.items()}
@@ -159,10 +179,33 @@ class _Reader:
 
         order, digest = self.ordered(parameters, nodes), hashlib.sha256(content).hexdigest()
         space = SearchSpace(
-            name=name, parameters=order, fixed=fixed, reference=reference, metric=metric, trials=trials, sha256=digest
+            name=name,
+            parameters=order,
+            fixed=fixed,
+            reference=reference,
+            metric=metric,
+            trials=trials,
+            sha256=digest,
+            scored_folds=folds,
+            pruning=self.pruning(sections["pruning"]) if "pruning" in sections else None,
         )
         self.check_together(space, nodes)
+        if space.pruning:
+            first, most = space.pruning.first, most_epochs(space)
+            rule = f"first < {most}, the most epochs that the space proposes, must hold, got first={first}"
+            self.require(first < most, sections["pruning"], rule)
         return space
+
+    def at_least(self, least: int, node: yaml.Node, what: str) -> int:
+        value: int = self.scalar(node, int, what)
+        self.require(value >= least, node, f"{what} >= {least} must hold, got {what}={value}")
+        return value
+
+    def pruning(self, node: yaml.Node) -> Pruning:
+        options = self.mapping(node, "pruning", "option", _PRUNING)
+        self.require("first" in options, node, "'first' is missing: the epochs of the first look")
+        found = {name: self.at_least(least, options[name], name) for name, least in _PRUNING.items() if name in options}
+        return Pruning(**found)
 
     def mapping(self, node: yaml.Node, what: str, kind: str, known: Iterable[str]) -> dict[str, yaml.Node]:
         if not isinstance(node, yaml.MappingNode):

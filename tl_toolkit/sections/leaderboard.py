@@ -40,7 +40,7 @@ class Entry:
         when_from_file: Whether ``when`` is the time of the file.
         metrics: Each of :data:`METRICS` -> figure with its 95 % interval.
         n_trials, n_failed: Of all searches of the run.
-        stopped: Why its search ended: "finished", "timeout" or "interrupted".
+        stopped: Why its search ended: "finished", "exhausted", "timeout" or "interrupted".
         seconds: Of the whole run.
     """
 

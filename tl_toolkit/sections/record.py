@@ -146,6 +146,7 @@ def trials_table(found: SearchResult) -> str:
             "score": trial.score,
             **{f"fold_{i}": trial.fold_scores[i] if trial.fold_scores else None for i in range(n_inner)},
             "seconds": round(trial.seconds, 4),
+            "trained_epochs": trial.trained_epochs,
             **asdict(trial.config),
             "error": trial.error or "",
         }

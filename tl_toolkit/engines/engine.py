@@ -1,0 +1,242 @@
+"""What drives every engine: ask its studies for settings, look at the trainings, tell the scores.
+
+Several studies advance in step: each is asked for a batch, all batches are trained together (trials that share
+features share a matrix product, whichever study they belong to), and each study is told its own scores. A study
+learns of nothing but its own trials.
+
+Where the space has :class:`~tl_toolkit.core.records.Pruning`, the trials of a batch are halved in step, study by study:
+all of them are looked at after ``first`` epochs, the best ``ceil(n / factor)`` of the n that could go on after
+``factor`` times as many, and so on; the others are pruned. Scores are compared at equal epochs only: a trial with
+fewer epochs than the next look ends at its own last one, and does not count among the n. One that diverges has failed,
+and does not count either. The reference, where it is enqueued, is a batch of its own and is never pruned.
+
+Every batch sends its own best to the end, so the best of a weak batch may get there, and a better trial of a strong one
+may not: that is the price of advancing in step, which a shared matrix product needs. Winners are chosen among complete
+trials only (:meth:`~tl_toolkit.core.records.SearchResult.best`), whatever a pruned one scored on its way.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.records import Proposal, SearchResult, SearchSpace, TrainingConfig, Trial, TrialState
+from tl_toolkit.engines.study import Asked, Look, OpenStudies, Study
+
+Objective = Callable[[Sequence[Proposal]], Iterable[tuple[int, float, tuple[float, ...]]]]
+"""Proposals -> (position, score, scores of the inner folds) as they are done; NaN where a training diverged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Searches a space with the studies that ``open_studies`` opens."""
+
+    open_studies: OpenStudies
+
+    def __call__(
+        self,
+        space: SearchSpace,
+        studies: Sequence[str],
+        objective: Objective,
+        configure: Callable[[Mapping[str, Any]], TrainingConfig],
+        *,
+        batch: int,
+        seed: int,
+        deadline: float,
+        storage: Path,
+        advance: Callable[[int], None] = lambda _: None,
+        enqueue_reference: bool = True,
+    ) -> SearchResult:
+        """Run every study to its end, to the deadline, or to Ctrl-C.
+
+        With the reference, the first batch is the reference alone, so that every study has a score to show however
+        early it is stopped.
+
+        Args:
+            space: Parameters, metric, number of trials, pruning, and the reference.
+            studies: Names; their searches are independent of one another.
+            objective: Trains and scores a batch of trials. What it raises is raised.
+            configure: Values of a trial's parameters -> its settings.
+            batch: Most trials of each study that are asked for before any of them is told.
+            seed: Of the samplers; each study has one of its own.
+            deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off between trials,
+                once every study has a complete trial.
+            storage: A file that does not exist yet, for what the engine writes, there or in a folder beside it.
+            advance: Called with 1 when a trial is told for the first time.
+            enqueue_reference: Whether trial 0 of every study is the reference; False for a search that must find
+                settings without being told.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C before every study has a complete trial.
+            UserError: no trial of a study came to its end.
+        """
+        opened = self.open_studies(space, studies, batch=batch, seed=seed, storage=storage, reference=enqueue_reference)
+        run = _Run(space, opened, objective, configure, deadline, advance, enqueue_reference)
+        started = time.monotonic()
+        try:
+            stopped = run.drive(batch)
+        except KeyboardInterrupt:
+            if not run.presentable():
+                raise
+            stopped = "interrupted"
+        finally:
+            trials = run.close()
+        seconds = time.monotonic() - started
+        for name in studies:
+            states = {trial.state for trial in trials if trial.study == name}
+            if "complete" not in states:
+                said = "Every trial" if states == {"failed"} else "Every trial that was to be trained to its end"
+                raise UserError(
+                    f"{said} of the search {name} diverged: lower the learning rates in the space {space.name}."
+                )
+        return SearchResult(trials=tuple(trials), metric=space.metric, stopped=stopped, seconds=seconds)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Course:
+    """A trial on its way; ``rungs`` are the epochs at which it is still to be looked at."""
+
+    study: str
+    number: int
+    config: TrainingConfig
+    rungs: tuple[int, ...] = ()
+    epochs: int = 0
+    seconds: float = 0.0
+    look: Look | None = None
+    state: TrialState | None = None
+    error: str | None = None
+
+    @property
+    def proposal(self) -> Proposal:
+        until = self.rungs[0] if self.rungs[0] < self.config.epochs else None
+        return Proposal(study=self.study, config=self.config, until=until)
+
+    def trial(self) -> Trial:
+        seen = self.look if self.state != "failed" else None
+        return Trial(
+            study=self.study,
+            number=self.number,
+            config=self.config,
+            score=seen.score if seen else None,
+            fold_scores=seen.fold_scores if seen else (),
+            seconds=self.seconds,
+            trained_epochs=self.epochs,
+            state=self.state or "pruned",
+            error=self.error,
+        )
+
+
+@dataclass(slots=True)
+class _Run:
+    space: SearchSpace
+    opened: Mapping[str, Study]
+    objective: Objective
+    configure: Callable[[Mapping[str, Any]], TrainingConfig]
+    deadline: float
+    advance: Callable[[int], None]
+    reference: bool
+    courses: dict[tuple[str, int], _Course] = field(default_factory=dict)
+
+    def drive(self, batch: int) -> str:
+        """Train until the studies ask for nothing more, or until the deadline; says how it stopped."""
+        size = 1 if self.reference else batch
+        while courses := [course for name in self.opened for course in self.asked(name, size)]:
+            size = batch
+            if not self.train(courses):
+                return "timeout"
+        return "finished" if len(self.courses) == self.space.trials * len(self.opened) else "exhausted"
+
+    def asked(self, name: str, size: int) -> list[_Course]:
+        """Up to ``size`` trials of a study that are to be trained."""
+        courses: list[_Course] = []
+        while len(courses) < size and (asked := self.opened[name].ask()):
+            course = self.courses.get((name, asked.number))
+            if course is None:
+                whole = self.reference and asked.number == 0
+                config = self.space.reference if whole else self.configure(asked.values)
+                course = self.courses[name, asked.number] = _Course(study=name, number=asked.number, config=config)
+            course.rungs = self.rungs(course, asked)
+            if course.look and course.epochs == course.rungs[0]:
+                # Two shares of few epochs can be the same number of them.
+                self.opened[name].look(asked.number, course.look)
+            else:
+                courses.append(course)
+        return courses
+
+    def rungs(self, course: _Course, asked: Asked) -> tuple[int, ...]:
+        epochs, pruning = course.config.epochs, self.space.pruning
+        if asked.share is not None:
+            return (math.ceil(asked.share * epochs),)
+        whole = pruning is None or (self.reference and asked.number == 0)
+        return (epochs,) if whole or pruning is None else pruning.rungs(epochs)
+
+    def train(self, courses: Sequence[_Course]) -> bool:
+        """Look at the courses, go on with the best of them, and so on; False where the deadline ended it."""
+        while courses:
+            begun = time.monotonic()
+            for position, score, fold_scores in self.objective([course.proposal for course in courses]):
+                now = time.monotonic()
+                self.seen(courses[position], score, fold_scores, now - begun)
+                begun = now
+                if now >= self.deadline and self.presentable() and self.unfinished():
+                    return False
+            courses = self.halved(courses)
+        return True
+
+    def seen(self, course: _Course, score: float, fold_scores: tuple[float, ...], seconds: float) -> None:
+        study, first = self.opened[course.study], course.epochs == 0
+        course.epochs, course.rungs = course.rungs[0], course.rungs[1:]
+        course.seconds += seconds
+        if math.isfinite(score):
+            course.look = Look(config=course.config, epochs=course.epochs, score=score, fold_scores=fold_scores)
+            study.look(course.number, course.look)
+            if course.epochs >= course.config.epochs:
+                self.end(course, "complete")
+        else:
+            self.end(course, "failed", "training diverged: probabilities are not finite")
+        if first:
+            self.advance(1)
+
+    def halved(self, courses: Sequence[_Course]) -> list[_Course]:
+        """Those that go on; the others, of those that could, are pruned."""
+        sign = 1 if self.space.direction == "minimize" else -1
+        going: list[_Course] = []
+        for name in self.opened:
+            own = [course for course in courses if course.study == name and course.rungs and course.state is None]
+            ranked = sorted((sign * course.look.score, course.number, course) for course in own if course.look)
+            kept = math.ceil(len(ranked) / self.space.pruning.factor) if self.space.pruning else 0
+            for _, _, course in ranked[kept:]:
+                self.end(course, "pruned")
+            going += [course for _, _, course in sorted(ranked[:kept], key=lambda one: one[1])]
+        return going
+
+    def end(self, course: _Course, state: TrialState, error: str | None = None) -> None:
+        course.state, course.error = state, error
+        self.opened[course.study].end(course.number, state, error)
+
+    def presentable(self) -> bool:
+        """Whether every study has a complete trial."""
+        return {course.study for course in self.courses.values() if course.state == "complete"} == self.opened.keys()
+
+    def unfinished(self) -> bool:
+        asked = len(self.courses) < self.space.trials * len(self.opened)
+        return asked or any(course.state is None for course in self.courses.values())
+
+    def close(self) -> list[Trial]:
+        """End what is still on its way; gives all trials that were seen at least once."""
+        seen = []
+        for course in self.courses.values():
+            if course.epochs == 0:
+                # Asked, but not trained: no trial, and a dashboard should not show it as running.
+                self.opened[course.study].drop(course.number)
+                continue
+            if course.state is None:
+                self.end(course, "pruned")
+            seen.append(course.trial())
+        names = list(self.opened)
+        return sorted(seen, key=lambda trial: (names.index(trial.study), trial.number))
