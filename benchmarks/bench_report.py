@@ -22,18 +22,10 @@ import numpy as np
 from PIL import Image
 
 from tl_toolkit.core.files import write_json, write_text
-from tl_toolkit.core.records import (
-    Audit,
-    Dataset,
-    Evaluation,
-    ExportedModel,
-    SearchResult,
-    SearchSpace,
-    Splits,
-    TrainingConfig,
-    Trial,
-)
+from tl_toolkit.core.records import Audit, Dataset, Evaluation, ExportedModel, Splits
 from tl_toolkit.core.runs import plain
+from tl_toolkit.core.searches import SearchResult, SearchSpace, Trial
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate

@@ -53,7 +53,7 @@ def main() -> None:
         if not given.only_rivals:
             begun = time.monotonic()
             with tempfile.TemporaryDirectory() as out:
-                options = pipeline.SearchOptions(dataset="slash", seed=seed, out=Path(out))
+                options = pipeline.SearchOptions(dataset="slash", seed=seed, out=Path(out), baseline="none")
                 run = pipeline.search(options).run
             for title, metrics in (
                 ("search winners", run["evaluation"]["metrics"]),

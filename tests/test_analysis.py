@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tl_toolkit.backbones import REGISTRY as BACKBONES
-from tl_toolkit.core.records import Evaluation, FeatureTable, Splits, TrainingConfig
+from tl_toolkit.core.records import Evaluation, FeatureTable, Splits
 from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.calibration import calibrate
 from tl_toolkit.evaluation.curves import epochs_to_look, training_curves
 from tl_toolkit.evaluation.explanations import grad_cam, overlay

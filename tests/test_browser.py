@@ -56,6 +56,7 @@ KINDS = [
     Kind("leaks", "leaks_page", sortable=True, filters=True),
     Kind("leaderboard", "leaderboard_page", sortable=True, filters=True),
     Kind("comparison", "comparison_page", sortable=True, filters=False),
+    Kind("rediscovery", "rediscovery_page", sortable=True, filters=False),
 ]
 """Every page of this list goes through every test below that takes a ``kind``."""
 
@@ -83,6 +84,15 @@ def hostile_page(smoke_run: SmokeRun, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def exploration_page(explored: Explored) -> Path:
     return explored.folder / "index.html"
+
+
+@pytest.fixture(scope="session")
+def rediscovery_page(pictures: Path, quick_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("rediscoveries")
+    options = pipeline.RediscoveryOptions(
+        dataset=str(pictures), space=str(quick_space), engines=("optuna",), trials=3, smoke=True, out=out
+    )
+    return pipeline.rediscover(options).page
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,9 @@ import pytest
 
 from tl_toolkit import augmentation, backbones, datasets, engines, exporters, networks
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import Proposal, SearchResult, TrainingConfig
 from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.searches import Proposal, SearchResult
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.spaces import config_from, load_space
 
 REGISTRIES = (

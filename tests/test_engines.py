@@ -16,7 +16,8 @@ import pytest
 
 from tl_toolkit import engines
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import Parameter, Proposal, Pruning, SearchResult, SearchSpace, TrainingConfig, TrialState
+from tl_toolkit.core.searches import Parameter, Proposal, Pruning, SearchResult, SearchSpace, TrialState
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines import keras_tuner_engine
 from tl_toolkit.engines.engine import Engine
 from tl_toolkit.engines.gaussian_process import QuickGaussianProcess

@@ -10,7 +10,8 @@ import pytest
 from sklearn import metrics as reference
 
 from tl_toolkit.core.errors import UnknownNameError
-from tl_toolkit.core.records import METRICS, Evaluation
+from tl_toolkit.core.records import Evaluation
+from tl_toolkit.core.searches import METRICS
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate, resample, score, score_many
 

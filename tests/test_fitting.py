@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tl_toolkit.core.records import FeatureTable, SearchResult, TrainingConfig, Trial
+from tl_toolkit.core.records import FeatureTable
+from tl_toolkit.core.searches import SearchResult, Trial
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.heads.batched import Heads
 from tl_toolkit.heads.fitting import fit, fit_final, joined

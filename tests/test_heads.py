@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tl_toolkit.core.records import FeatureTable, TrainingConfig
+from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.heads.batched import Heads, HeadTask, batches, class_weights, standardisation, train_heads
 
 N, VIEWS, D, K, BATCH, SEED = 90, 3, 20, 4, 16, 3

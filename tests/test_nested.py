@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 
-from tl_toolkit.core.records import Proposal, TrainingConfig
+from tl_toolkit.core.searches import Proposal
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.evaluation.metrics import score
 from tl_toolkit.evaluation.nested import FINAL, Job, cross_validate, outer_predictions, studies

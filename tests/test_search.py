@@ -21,7 +21,8 @@ from conftest import CLASSES, SmokeRun
 from PIL import Image
 
 from tl_toolkit import doctor, pipeline, report, search
-from tl_toolkit.core.records import ExportedModel, TrainingConfig
+from tl_toolkit.core.records import ExportedModel
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
 

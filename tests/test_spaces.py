@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.records import Pruning, SearchSpace, TrainingConfig
+from tl_toolkit.core.searches import Pruning, SearchSpace
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.spaces import config_from, find_space, load_space, most_epochs, space_for
 
 GOOD = """\

@@ -18,9 +18,9 @@ from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.networks.base import Network
 from tl_toolkit.pipeline.baseline import baseline_settings
 from tl_toolkit.pipeline.training import settings_of

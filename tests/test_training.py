@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.training.checkpoints import Scratch
 from tl_toolkit.training.compiling import optimizer_of, sample_weights, targets

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended, tell
-from tl_toolkit.core.records import METRICS
+from tl_toolkit.core.searches import METRICS
 
 
 def parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended, tell
-from tl_toolkit.core.records import CLASS_WEIGHTS, OPTIMIZERS, SCHEDULES, TrainingConfig
+from tl_toolkit.core.settings import CLASS_WEIGHTS, OPTIMIZERS, SCHEDULES, TrainingConfig
 
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "class_weight": CLASS_WEIGHTS}
 _KINDS: dict[type, Callable[[str], Any]] = {int: int, float: float, str: str}

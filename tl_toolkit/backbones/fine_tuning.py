@@ -6,8 +6,8 @@ from typing import Any
 
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import FINE_TUNED, TrainingConfig
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 
 REFERENCE = TrainingConfig(
     network=FINE_TUNED,

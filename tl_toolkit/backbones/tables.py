@@ -9,7 +9,8 @@ import numpy as np
 from rich.progress import Progress
 
 from tl_toolkit.backbones.features import FeatureBank, ViewSource
-from tl_toolkit.core.records import FeatureTable, TrainingConfig
+from tl_toolkit.core.records import FeatureTable
+from tl_toolkit.core.settings import TrainingConfig
 
 
 class FeatureTables:

@@ -4,7 +4,7 @@ Several studies advance in step: each is asked for a batch, all batches are trai
 features share a matrix product, whichever study they belong to), and each study is told its own scores. A study
 learns of nothing but its own trials.
 
-Where the space has :class:`~tl_toolkit.core.records.Pruning`, the trials of a batch are halved in step, study by study:
+Where the space has :class:`~tl_toolkit.core.searches.Pruning`, the trials of a batch are halved in step, study by study:
 all of them are looked at after ``first`` epochs, the best ``ceil(n / factor)`` of the n that could go on after
 ``factor`` times as many, and so on; the others are pruned. Scores are compared at equal epochs only: a trial with
 fewer epochs than the next look ends at its own last one, and does not count among the n. One that diverges has failed,
@@ -12,7 +12,7 @@ and does not count either. The reference, where it is enqueued, is a batch of it
 
 Every batch sends its own best to the end, so the best of a weak batch may get there, and a better trial of a strong one
 may not: that is the price of advancing in step, which a shared matrix product needs. Winners are chosen among complete
-trials only (:meth:`~tl_toolkit.core.records.SearchResult.best`), whatever a pruned one scored on its way.
+trials only (:meth:`~tl_toolkit.core.searches.SearchResult.best`), whatever a pruned one scored on its way.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import Proposal, SearchResult, SearchSpace, TrainingConfig, Trial, TrialState
+from tl_toolkit.core.searches import Proposal, SearchResult, SearchSpace, Trial, TrialState
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.study import Asked, Look, OpenStudies, Study
 
 Objective = Callable[[Sequence[Proposal]], Iterable[tuple[int, float, tuple[float, ...]]]]

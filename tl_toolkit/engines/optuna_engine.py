@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.core.records import SearchSpace, TrialState
+from tl_toolkit.core.searches import SearchSpace, TrialState
 from tl_toolkit.engines.engine import Engine
 from tl_toolkit.engines.study import Asked, Look, Study, random_trials, reference_values
 

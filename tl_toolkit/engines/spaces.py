@@ -18,16 +18,8 @@ from typing import Any, NoReturn, get_type_hints
 import yaml
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.records import (
-    FINE_TUNED,
-    FROZEN,
-    METRICS,
-    NO_BACKBONE,
-    Parameter,
-    Pruning,
-    SearchSpace,
-    TrainingConfig,
-)
+from tl_toolkit.core.searches import METRICS, Parameter, Pruning, SearchSpace
+from tl_toolkit.core.settings import FINE_TUNED, FROZEN, NO_BACKBONE, TrainingConfig
 
 GENERAL = "slash"
 """For data sets without a space of their own: nothing in it speaks of particular classes, and a copy would drift."""

@@ -8,7 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-from tl_toolkit.core.records import Parameter, SearchSpace, TrainingConfig, TrialState
+from tl_toolkit.core.searches import Parameter, SearchSpace, TrialState
+from tl_toolkit.core.settings import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

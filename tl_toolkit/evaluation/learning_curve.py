@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tl_toolkit.core.records import Interval, Splits, TrainingConfig
+from tl_toolkit.core.records import Interval, Splits
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.metrics import by_class, interval, overall, resample, tally
 from tl_toolkit.evaluation.nested import Job
 

@@ -20,7 +20,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tl_toolkit.core.errors import UnknownNameError
-from tl_toolkit.core.records import METRICS, Evaluation, Interval
+from tl_toolkit.core.records import Evaluation, Interval
+from tl_toolkit.core.searches import METRICS
 
 # Probabilities are float32, so a right class at 0 means "less than this": scikit-learn's choice, too.
 _SMALLEST_PROBABILITY = float(np.finfo(np.float32).eps)
@@ -33,7 +34,7 @@ def score(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
     """One metric of one set of predictions: :func:`score_many` for m = 1.
 
     Args:
-        metric: One of :data:`~tl_toolkit.core.records.METRICS`.
+        metric: One of :data:`~tl_toolkit.core.searches.METRICS`.
         labels: integers, shape (n,), 0 .. k - 1.
         probabilities: floats, shape (n, k).
 
@@ -48,7 +49,7 @@ def score_many(metric: str, labels: np.ndarray, probabilities: np.ndarray) -> np
     """One metric of many sets of predictions for the same photos.
 
     Args:
-        metric: One of :data:`~tl_toolkit.core.records.METRICS`.
+        metric: One of :data:`~tl_toolkit.core.searches.METRICS`.
         labels: integers, shape (n,), 0 .. k - 1.
         probabilities: floats, shape (m, n, k).
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tl_toolkit.core.records import Proposal, Splits, TrainingConfig
+from tl_toolkit.core.records import Splits
+from tl_toolkit.core.searches import Proposal
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.metrics import score
 
 FINAL = "final"
@@ -65,7 +67,7 @@ def cross_validate(
         trials: What to score.
         labels: int64, shape (n,).
         splits: Of the same n photos.
-        metric: One of :data:`~tl_toolkit.core.records.METRICS`.
+        metric: One of :data:`~tl_toolkit.core.searches.METRICS`.
         scored_folds: Inner folds to score on, the first ones; all of them, if None or more than there are.
 
     Yields:

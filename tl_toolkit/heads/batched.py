@@ -24,8 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.records import FeatureTable, TrainingConfig
+from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.settings import TrainingConfig
 
 _COLUMNS = 128
 """Kernel columns of one program: enough for an efficient product, and few enough that little is lost where heads do not

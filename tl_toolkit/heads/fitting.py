@@ -8,7 +8,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from tl_toolkit.core.records import FeatureTable, TrainingConfig
+from tl_toolkit.core.records import FeatureTable
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
 
 Tables = Callable[[TrainingConfig], FeatureTable]

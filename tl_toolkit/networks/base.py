@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

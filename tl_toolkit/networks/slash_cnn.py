@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tl_toolkit.core.records import NO_BACKBONE, TrainingConfig
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.settings import NO_BACKBONE, TrainingConfig
 from tl_toolkit.networks.base import Network
 
 

@@ -13,9 +13,10 @@ from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import write_json
-from tl_toolkit.core.records import FROZEN, NO_BACKBONE, Audit, Dataset, Evaluation, TrainingConfig
+from tl_toolkit.core.records import Audit, Dataset, Evaluation
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.settings import FROZEN, NO_BACKBONE, TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.calibration import calibrate
 from tl_toolkit.evaluation.comparison import compare

@@ -10,7 +10,8 @@ from rich.progress import Progress
 
 from tl_toolkit.core.console import note, warn
 from tl_toolkit.core.files import cache_folder, written_whole
-from tl_toolkit.core.records import Evaluation, TrainingConfig
+from tl_toolkit.core.records import Evaluation
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.networks import REGISTRY as NETWORKS

@@ -10,13 +10,9 @@ from tl_toolkit.augmentation import augment, policy_version, shrink
 from tl_toolkit.backbones.features import FeatureBank, ViewSource
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.records import (
-    Audit,
-    Dataset,
-    Splits,
-    TrainingConfig,
-)
+from tl_toolkit.core.records import Audit, Dataset, Splits
 from tl_toolkit.core.runs import Stopwatch
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.datasets.load import load_dataset
 from tl_toolkit.datasets.photos import Photos

@@ -15,8 +15,8 @@ from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress
 from tl_toolkit.core.files import cache_folder, write_json
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runs import Stopwatch
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import PICTURES, keep_picture
 from tl_toolkit.datasets import appearance as looks
 from tl_toolkit.evaluation import nested

@@ -10,7 +10,7 @@ import numpy as np
 
 from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.tables import FeatureTables
-from tl_toolkit.core.records import FINE_TUNED, FROZEN, TrainingConfig
+from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
 from tl_toolkit.evaluation.nested import Fit, Job
 from tl_toolkit.heads.fitting import fit as fit_heads
 from tl_toolkit.networks import REGISTRY as NETWORKS

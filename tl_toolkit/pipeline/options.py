@@ -50,7 +50,7 @@ class TrainOptions(DataOptions):
     Attributes:
         network: Name of a network from scratch; None to fine-tune ``backbone``.
         backbone: Name of a backbone, whose weights are where training begins.
-        settings: Fields of :class:`~tl_toolkit.core.records.TrainingConfig` that the user gave.
+        settings: Fields of :class:`~tl_toolkit.core.settings.TrainingConfig` that the user gave.
         cross_validate: Score all outer folds instead of one, and train the exported model on all photos.
         timeout: Seconds after which no more epochs begin.
         resume: Folder of a run that was interrupted.

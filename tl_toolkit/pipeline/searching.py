@@ -22,17 +22,10 @@ from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
-from tl_toolkit.core.records import (
-    FINE_TUNED,
-    FROZEN,
-    NO_BACKBONE,
-    Dataset,
-    Evaluation,
-    ExportedModel,
-    SearchSpace,
-    TrainingConfig,
-)
+from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
+from tl_toolkit.core.searches import SearchSpace
+from tl_toolkit.core.settings import FINE_TUNED, FROZEN, NO_BACKBONE, TrainingConfig
 from tl_toolkit.engines import REGISTRY as ENGINES
 from tl_toolkit.engines.spaces import config_from, find_space, load_space, space_for
 from tl_toolkit.evaluation import nested

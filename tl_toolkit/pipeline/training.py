@@ -16,8 +16,9 @@ from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
-from tl_toolkit.core.records import FINE_TUNED, Audit, Dataset, Evaluation, ExportedModel, TrainingConfig
+from tl_toolkit.core.records import Audit, Dataset, Evaluation, ExportedModel
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
+from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.curves import epochs_to_look
 from tl_toolkit.evaluation.metrics import evaluate

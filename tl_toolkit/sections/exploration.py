@@ -12,8 +12,9 @@ import numpy as np
 
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import write_text
-from tl_toolkit.core.records import Audit, Dataset, TrainingConfig
+from tl_toolkit.core.records import Audit, Dataset
 from tl_toolkit.core.runs import environment, plain
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import kept_picture
 from tl_toolkit.sections import exploration_figures as figures
 from tl_toolkit.sections.document import render as fill

@@ -7,17 +7,9 @@ import io
 from dataclasses import asdict
 from typing import Any
 
-from tl_toolkit.core.records import (
-    Audit,
-    Comparison,
-    Dataset,
-    Evaluation,
-    ExportedModel,
-    SearchResult,
-    SearchSpace,
-    Splits,
-)
+from tl_toolkit.core.records import Audit, Comparison, Dataset, Evaluation, ExportedModel, Splits
 from tl_toolkit.core.runs import environment, plain
+from tl_toolkit.core.searches import SearchResult, SearchSpace
 
 SCHEMA_VERSION = 1
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.saved import SavedRun
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.sections.document import Section
 from tl_toolkit.sections.search_figures import draw
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.settings import TrainingConfig
 
 
 def optimizer_of(config: TrainingConfig) -> Any:

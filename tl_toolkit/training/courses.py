@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.training.checkpoints import State
 from tl_toolkit.training.compiling import sample_weights, targets
 from tl_toolkit.training.inputs import ViewPixels, batches

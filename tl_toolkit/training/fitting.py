@@ -15,7 +15,7 @@ import numpy as np
 
 from tl_toolkit.core.console import warn
 from tl_toolkit.core.files import write_json
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.training.checkpoints import Scratch, State, identity, load, save
 from tl_toolkit.training.courses import Course, Trained
 from tl_toolkit.training.inputs import ViewPixels

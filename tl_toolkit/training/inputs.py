@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runtime import tensorflow
+from tl_toolkit.core.settings import TrainingConfig
 
 Photos = Callable[[int, int], np.ndarray]
 """(photo number, view number) -> uint8 RGB, shape (height, width, 3); view 0 is clean. Called from several threads."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.records import TrainingConfig
 from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.training.checkpoints import State
 from tl_toolkit.training.compiling import optimizer_of
 from tl_toolkit.training.monitoring import Curves

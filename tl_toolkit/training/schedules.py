@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tl_toolkit.core.records import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig
 
 _FACTOR, _PATIENCE, _LEAST = 0.2, 3, 1e-4  # the original's, and Keras' default for what counts as a fall
 

@@ -1,0 +1,120 @@
+"""Every hyperparameter of a training, validated where it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("constant", "cosine", "plateau")
+FROZEN, FINE_TUNED = "frozen", "fine_tuned"
+"""The two values of ``network`` that train on a backbone; any other is a network from scratch."""
+NO_BACKBONE = "none"
+CLASS_WEIGHTS = ("none", "balanced")
+
+
+def require(holds: bool, rule: str, **values: object) -> None:
+    """Raise ``ValueError`` where a rule does not hold; it states the rule and the values."""
+    if not holds:
+        raise ValueError(f"{rule} must hold, got {', '.join(f'{k}={v!r}' for k, v in values.items())}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Every hyperparameter of a trial, and nothing else.
+
+    Attributes:
+        network: What is trained: :data:`FROZEN`, a softmax head on features that a backbone gives; :data:`FINE_TUNED`,
+            the backbone with its head; else the name of a network from scratch.
+        backbone: Name of a backbone, or several joined by ``+``: their features are concatenated. ``none`` for a
+            network from scratch.
+        augmentation: Name of an augmentation policy.
+        strength: Strength of the policy, 0..1; without effect for the policy ``none``.
+        views: Views of each photo that training draws from, the clean one among them; 1 for the policy ``none``.
+        optimizer: ``sgd``, ``adam`` or ``adamw``, each as Keras defines it.
+        learning_rate: At the first step.
+        momentum: Of SGD; 0 for the others.
+        nesterov: Nesterov momentum, for SGD only.
+        weight_decay: Decoupled, as in Keras: a step shrinks weights by learning_rate * weight_decay; 0 for ``adam``.
+        schedule: ``constant``; ``cosine`` down to zero at the last step; or, of networks only, ``plateau``: divided by
+            five where the training loss has not fallen for three epochs, as Keras' ``ReduceLROnPlateau``.
+        label_smoothing: Share of the target spread evenly over all classes, 0..1.
+        dropout: Share of pooled features set to zero at each step, 0..1. In a network from scratch the rate of its
+            largest dropout; its others keep their proportion to it.
+        activity_l2: Of networks only: L2 penalty on the activity of their dense layers (of the pooled features, where
+            a backbone is fine-tuned).
+        class_weight: ``none``, or ``balanced``: the loss of class c is weighted by n / (k * n_c).
+        epochs: Passes over the photos; each pass sees one view of each.
+        patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
+            of the epoch at which it was lowest; 0 to train all epochs and keep the last.
+        batch_size: Photos of a batch; of heads, before those outside the training rows are left out.
+    """
+
+    network: str = FROZEN
+    backbone: str = "efficientnet_lite0"
+    augmentation: str = "none"
+    strength: float = 0.0
+    views: int = 1
+    optimizer: str = "sgd"
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    label_smoothing: float = 0.0
+    dropout: float = 0.0
+    activity_l2: float = 0.0
+    class_weight: str = "none"
+    epochs: int = 30
+    patience: int = 0
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        require(self.optimizer in OPTIMIZERS, f"optimizer in {OPTIMIZERS}", optimizer=self.optimizer)
+        require(self.schedule in SCHEDULES, f"schedule in {SCHEDULES}", schedule=self.schedule)
+        require(
+            self.class_weight in CLASS_WEIGHTS,
+            f"class_weight in {CLASS_WEIGHTS}",
+            class_weight=self.class_weight,
+        )
+        require(self.learning_rate > 0, "learning_rate > 0", learning_rate=self.learning_rate)
+        require(0 <= self.momentum < 1, "0 <= momentum < 1", momentum=self.momentum)
+        require(self.weight_decay >= 0, "weight_decay >= 0", weight_decay=self.weight_decay)
+        require(0 <= self.strength <= 1, "0 <= strength <= 1", strength=self.strength)
+        require(0 <= self.label_smoothing < 1, "0 <= label_smoothing < 1", label_smoothing=self.label_smoothing)
+        require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
+        require(self.views >= 1, "views >= 1", views=self.views)
+        require(self.activity_l2 >= 0, "activity_l2 >= 0", activity_l2=self.activity_l2)
+        require(self.patience >= 0, "patience >= 0", patience=self.patience)
+        require(self.epochs >= 1, "epochs >= 1", epochs=self.epochs)
+        require(self.batch_size >= 1, "batch_size >= 1", batch_size=self.batch_size)
+        if self.network == FROZEN:
+            require(
+                self.schedule != "plateau" and self.activity_l2 == 0 and self.patience == 0,
+                "schedule plateau, activity_l2 and patience belong to networks",
+                schedule=self.schedule,
+                activity_l2=self.activity_l2,
+                patience=self.patience,
+            )
+        require(
+            (self.backbone == NO_BACKBONE) == (self.network not in (FROZEN, FINE_TUNED)),
+            f"backbone={NO_BACKBONE} for networks from scratch, and for them only,",
+            network=self.network,
+            backbone=self.backbone,
+        )
+        if self.optimizer != "sgd":
+            require(
+                self.momentum == 0 and not self.nesterov,
+                "momentum and nesterov belong to sgd",
+                optimizer=self.optimizer,
+                momentum=self.momentum,
+                nesterov=self.nesterov,
+            )
+        if self.optimizer == "adam":
+            require(self.weight_decay == 0, "adam has no weight_decay (adamw has)", weight_decay=self.weight_decay)
+        if self.augmentation == "none":
+            require(
+                self.views == 1 and self.strength == 0,
+                "augmentation none has views=1 and strength=0",
+                views=self.views,
+                strength=self.strength,
+            )
