@@ -17,7 +17,8 @@ from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.searches import Proposal, SearchResult
 from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.engines.spaces import config_from, load_space
+from tl_toolkit.engines.configuring import config_from
+from tl_toolkit.engines.spaces import load_space
 
 REGISTRIES = (
     augmentation.REGISTRY,

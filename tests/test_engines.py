@@ -19,9 +19,10 @@ from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.searches import Parameter, Proposal, Pruning, SearchResult, SearchSpace, TrialState
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines import keras_tuner_engine
+from tl_toolkit.engines.configuring import config_from
 from tl_toolkit.engines.engine import Engine
 from tl_toolkit.engines.gaussian_process import QuickGaussianProcess
-from tl_toolkit.engines.spaces import config_from, load_space
+from tl_toolkit.engines.spaces import load_space
 from tl_toolkit.engines.study import Asked, Look, reference_values
 
 FOREVER = float("inf")

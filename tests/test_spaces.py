@@ -14,7 +14,8 @@ import pytest
 from tl_toolkit.core.errors import UnknownNameError, UserError
 from tl_toolkit.core.searches import Pruning, SearchSpace
 from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.engines.spaces import config_from, find_space, load_space, most_epochs, space_for
+from tl_toolkit.engines.configuring import config_from, most_epochs
+from tl_toolkit.engines.spaces import find_space, load_space, space_for
 
 GOOD = """\
 metric: macro_f1

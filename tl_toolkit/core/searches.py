@@ -1,10 +1,12 @@
-"""What a search may try, what it proposes, and what became of it."""
+"""What a search may try, what it proposes, how that is scored, and what became of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
+
+import numpy as np
 
 from tl_toolkit.core.settings import TrainingConfig, require
 
@@ -171,3 +173,16 @@ class SearchResult:
             if t.study == study and t.state == "complete" and t.score is not None
         ]
         return tuple(t for _, _, t in sorted(scored, key=lambda entry: entry[:2], reverse=True)[:count])
+
+
+class Job(Protocol):
+    """What to train on (bool, shape (n,)), what to predict (likewise), with which settings, and after which epoch."""
+
+    @property
+    def config(self) -> TrainingConfig: ...
+    @property
+    def train(self) -> np.ndarray: ...
+    @property
+    def test(self) -> np.ndarray: ...
+    @property
+    def until(self) -> int | None: ...

@@ -4,8 +4,8 @@ Several studies advance in step: each is asked for a batch, all batches are trai
 features share a matrix product, whichever study they belong to), and each study is told its own scores. A study
 learns of nothing but its own trials.
 
-Where the space has :class:`~tl_toolkit.core.searches.Pruning`, the trials of a batch are halved in step, study by study:
-all of them are looked at after ``first`` epochs, the best ``ceil(n / factor)`` of the n that could go on after
+Where the space has :class:`~tl_toolkit.core.searches.Pruning`, the trials of a batch are halved in step, study by
+study: all of them are looked at after ``first`` epochs, the best ``ceil(n / factor)`` of the n that could go on after
 ``factor`` times as many, and so on; the others are pruned. Scores are compared at equal epochs only: a trial with
 fewer epochs than the next look ends at its own last one, and does not count among the n. One that diverges has failed,
 and does not count either. The reference, where it is enqueued, is a batch of its own and is never pruned.

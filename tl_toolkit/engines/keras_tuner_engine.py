@@ -51,8 +51,8 @@ from threadpoolctl import threadpool_limits
 
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.searches import Parameter, Pruning, SearchSpace, TrialState
+from tl_toolkit.engines.configuring import most_epochs
 from tl_toolkit.engines.engine import Engine
-from tl_toolkit.engines.spaces import most_epochs
 from tl_toolkit.engines.study import Asked, Look, Study, random_trials, reference_values
 
 REFERENCE = "reference"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from tl_toolkit.core.records import FeatureTable
+from tl_toolkit.core.searches import Job
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
 
@@ -17,19 +18,6 @@ Tables = Callable[[TrainingConfig], FeatureTable]
 
 
 Part = TypeVar("Part", bound=Hashable)
-
-
-class Job(Protocol):
-    """What to train on (bool, shape (n,)), what to predict (likewise), with which settings, and after which epoch."""
-
-    @property
-    def config(self) -> TrainingConfig: ...
-    @property
-    def train(self) -> np.ndarray: ...
-    @property
-    def test(self) -> np.ndarray: ...
-    @property
-    def until(self) -> int | None: ...
 
 
 def trained(

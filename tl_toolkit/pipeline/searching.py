@@ -27,7 +27,8 @@ from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.searches import SearchSpace
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, NO_BACKBONE, TrainingConfig
 from tl_toolkit.engines import REGISTRY as ENGINES
-from tl_toolkit.engines.spaces import config_from, find_space, load_space, space_for
+from tl_toolkit.engines.configuring import config_from
+from tl_toolkit.engines.spaces import find_space, load_space, space_for
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate

@@ -9,12 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from tl_toolkit.core.console import warn
 from tl_toolkit.core.files import write_json
+from tl_toolkit.core.searches import Job
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.training.checkpoints import Scratch, State, identity, load, save
 from tl_toolkit.training.courses import Course, Trained
@@ -22,19 +23,6 @@ from tl_toolkit.training.inputs import ViewPixels
 from tl_toolkit.training.monitoring import Board, overfits
 from tl_toolkit.training.precision import Precision, dtype_policy
 from tl_toolkit.training.programs import Build, Program, new_model, structure
-
-
-class Job(Protocol):
-    """What to train on (bool, shape (n,)), what to predict (likewise), with which settings, and after which epoch."""
-
-    @property
-    def config(self) -> TrainingConfig: ...
-    @property
-    def train(self) -> np.ndarray: ...
-    @property
-    def test(self) -> np.ndarray: ...
-    @property
-    def until(self) -> int | None: ...
 
 
 def epochs(jobs: Sequence[Job]) -> int:
