@@ -72,6 +72,8 @@ def make_run(folder: Path, classes: int = 100, photos: int = 10_000, seed: int =
         members={study: [trial.number for trial in found.best(study, 5)] for study in _studies()},
         evaluation=best,
         reference=reference,
+        baseline=None,
+        leaking=None,
         comparison=compare(best, reference, audit.groups, resamples=RESAMPLES),
         model=ExportedModel(path="model.keras", format="keras", sha256="0" * 64, size=0, max_difference=0.0, checked=0),
         steps={"search": found.seconds},

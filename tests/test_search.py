@@ -146,7 +146,8 @@ def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str, Any]:
-    options = {"dataset": str(pictures), "space": str(quick_space), "out": out, "folds": 3, "inner_folds": 2, **more}
+    options = {"dataset": str(pictures), "space": str(quick_space), "out": out, "folds": 3, "inner_folds": 2}
+    options |= {"baseline": "none", **more}
     return pipeline.search(pipeline.SearchOptions(**options)).run
 
 
@@ -196,7 +197,8 @@ def test_timeout_ends_with_the_best_so_far(
 
 
 def test_ctrl_c_ends_with_the_best_so_far(pictures: Path, quick_space: Path, tmp_path: Path) -> None:
-    words = ["search", str(pictures), "--space", str(quick_space), "--trials", "5000", "--out", str(tmp_path)]
+    words = ["search", str(pictures), "--space", str(quick_space), "--trials", "5000", "--baseline", "none"]
+    words += ["--out", str(tmp_path)]
     process = subprocess.Popen(
         [sys.executable, "-m", f"tl_toolkit.{words[0]}", *words[1:]],
         stdout=subprocess.PIPE,

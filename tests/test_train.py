@@ -52,7 +52,9 @@ REFERENCE = TrainingConfig(network="slash_cnn", backbone="none", momentum=0.7, e
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A tiny network under the name of the real one, and a cache of its own."""
-    network = Network(name="slash_cnn", image_size=8, build=tiny, reference=REFERENCE, source="made for this test")
+    network = Network(
+        name="slash_cnn", image_size=8, build=tiny, reference=REFERENCE, version=1, source="made for this test"
+    )
     monkeypatch.setattr(type(fitting.NETWORKS), "get", _getter(type(fitting.NETWORKS).get, network))
     monkeypatch.setenv("TL_TOOLKIT_CACHE", str(tmp_path / "cache"))
 
@@ -131,6 +133,26 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
         pipeline.train(options(pictures, tmp_path, cross_validate=True, resume=folder))
 
 
+def test_a_training_that_ran_out_of_time_goes_on_where_it_was_cut(
+    pictures: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = pipeline.train(options(pictures, tmp_path / "whole"))
+    cut = pipeline.train(options(pictures, tmp_path / "cut", timeout=1e-3))
+    [training] = cut.run["training"]["trainings"]
+    assert (training["stopped"], training["epochs"]) == ("deadline", 1)
+    assert f"--resume {cut.folder}" in capsys.readouterr().err
+    pipeline.train(options(pictures, tmp_path, resume=cut.folder))
+    assert (cut.folder / "predictions.csv").read_text() == (whole.folder / "predictions.csv").read_text()
+
+
+def test_a_training_in_mixed_precision_is_exported_as_it_is_in_float32(
+    pictures: Path, tmp_path: Path, small: None
+) -> None:
+    run = pipeline.train(options(pictures, tmp_path, precision="mixed_bfloat16")).run
+    assert run["training"]["precision"] == "mixed_bfloat16"
+    assert run["model"]["max_difference"] <= 1e-5
+
+
 def test_a_training_that_diverges_is_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path, small: None) -> None:
     with pytest.raises(UserError, match="lower --learning-rate"):
         pipeline.train(options(pictures, tmp_path, settings={"learning_rate": 1e30}))
@@ -140,6 +162,7 @@ def test_settings_are_those_of_the_network_but_for_what_was_given(pictures: Path
     given = options(pictures, tmp_path, settings={"optimizer": "adam", "augmentation": "none", "epochs": 3})
     config = settings_of(given)
     assert (config.optimizer, config.momentum, config.views, config.epochs) == ("adam", 0.0, 1, 3)
+    assert config.learning_rate == 1e-3  # that of SGD would be ten times too high
     assert (config.activity_l2, config.dropout, config.network) == (0.001, 0.3, "slash_cnn")
     tuned = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0"))
     assert (tuned.network, tuned.backbone) == ("fine_tuned", "efficientnet_lite0")
@@ -209,13 +232,19 @@ class TestMainJob:
         )
         outcome = pipeline.search(
             pipeline.SearchOptions(
-                dataset=str(pictures), space=str(space), out=tmp_path, folds=2, inner_folds=2, baseline="none"
+                dataset=str(pictures),
+                space=str(space),
+                out=tmp_path,
+                folds=2,
+                inner_folds=2,
+                baseline="none",
+                ensemble=2,
             )
         )
         run = outcome.run
         jsonschema.validate(json.loads((outcome.folder / "run.json").read_text()), SCHEMA)
         assert run["search"]["best"]["network"] == "slash_cnn"
-        assert len(run["search"]["members"]["final"]) == 1
+        assert len(run["search"]["members"]["final"]) == 2
         assert run["model"]["max_difference"] <= 1e-3
         assert run["baseline"] is None
         assert not (outcome.folder / "unfinished").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,17 +42,25 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--smoke", action="store_true", help="two epochs on a few photos: shows that it works")
     settings = made.add_argument_group("settings", "defaults: those of the network, or of fine-tuning")
+    helps = _helps()
     for name, kind in get_type_hints(TrainingConfig).items():
         if name in ("network", "backbone"):
             continue
         option = f"--{name.replace('_', '-')}"
         if kind is bool:
-            settings.add_argument(option, action=argparse.BooleanOptionalAction, default=None)
+            settings.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=helps[name])
         elif name in _CHOICES:
-            settings.add_argument(option, choices=_CHOICES[name])
+            settings.add_argument(option, choices=_CHOICES[name], help=helps[name])
         else:
-            settings.add_argument(option, type=_KINDS[kind], metavar=kind.__name__.upper())
+            settings.add_argument(option, type=_KINDS[kind], metavar=kind.__name__.upper(), help=helps[name])
     return made
+
+
+def _helps() -> dict[str, str]:
+    """What the docstring of the settings says of each, for ``--help``."""
+    found = re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", inspect.getdoc(TrainingConfig) or "", re.MULTILINE)
+    told = {name: " ".join(text.split()).replace("``", "").replace("%", "%%") for name, text in found}
+    return {name: told.get(name, "") for name in get_type_hints(TrainingConfig)}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -59,8 +59,8 @@ def ended(command: Callable[[], None]) -> int:
         where = f" ({error.filename})" if error.filename else ""
         console.error(f"{error.strerror}{where}: make room or grant permission, then run again.")
         return 2
-    except KeyboardInterrupt:
-        console.error("Interrupted. What was computed stays in the cache; run again to go on.")
+    except KeyboardInterrupt as interrupt:
+        console.error(str(interrupt) or "Interrupted. What was computed stays in the cache; run again to go on.")
         return 130
     return 0
 

@@ -37,23 +37,24 @@ def make_splits(
         groups: int64, shape (n,): near duplicates share a number.
         class_names: Names of the k classes, for messages.
         n_outer: Outer folds: they score.
-        n_inner: Inner folds of each: they choose. Reduced, and said so, where a class is too small.
+        n_inner: Inner folds of each: they choose. Reduced, and said so, where a class is too small. 0 where nothing is
+            chosen.
         seed: Of the shuffles.
 
     Raises:
         UserError: a class has fewer distinct photos than outer folds, or than two inner folds would need.
     """
-    if n_outer < 2 or n_inner < 2:
+    if n_outer < 2 or n_inner == 1 or n_inner < 0:
         raise UserError(f"At least 2 folds are needed, got {n_outer} outer and {n_inner} inner ones.")
     distinct = np.array([len(np.unique(groups[labels == c])) for c in range(len(class_names))])
     photos = np.bincount(labels, minlength=len(class_names))
     smallest = int(distinct.argmin())
     # In the worst case one outer fold takes ceil(m / n_outer) of the m groups of a class away from the inner folds.
     left = int(distinct[smallest] - -(-distinct[smallest] // n_outer))
-    if distinct[smallest] < n_outer or left < 2:
+    if distinct[smallest] < n_outer or (left < 2 and n_inner):
         twins = "" if photos[smallest] == distinct[smallest] else f" ({distinct[smallest]} without near duplicates)"
         most = int(distinct[smallest])
-        advice = f"ask for --folds {most}" if most >= 3 else "leave the class out"
+        advice = f"ask for --folds {most}" if most >= (3 if n_inner else 2) else "leave the class out"
         raise UserError(
             f"Class {class_names[smallest]!r} has {photos[smallest]} readable photos{twins}: too few for {n_outer} "
             f"folds. Add photos of it, or {advice}."
@@ -68,6 +69,8 @@ def make_splits(
 
     outer = _folds(labels, groups, n_outer, seed)
     inner = np.full((n_outer + 1, len(labels)), -1, np.int64)
+    if not n_inner:
+        return Splits(outer=outer, inner=inner, seed=seed)
     for fold in range(n_outer):
         rest = outer != fold
         inner[fold, rest] = _folds(labels[rest], groups[rest], n_inner, seed + fold + 1)

@@ -1,6 +1,6 @@
 """What is exported: Keras models from uint8 RGB photos of any size to probabilities and labels.
 
-They are built of Keras' own layers alone, in one flat graph, so that a model file needs nothing of this package.
+They are built of Keras' own layers alone, so that a model file needs nothing of this package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ def classifier_of_heads(
     biases: np.ndarray,
     class_names: Sequence[str],
 ) -> Any:
-    """Softmax heads on backbones; tools that look into a network, as Grad-CAM does, find ``maps_0``, ``maps_1`` ...
+    """Softmax heads on backbones, in one flat graph: tools that look into a network, as Grad-CAM does, find ``maps_0``,
+    ``maps_1`` ...
 
     Args:
         branches: (pixels -> maps, side) of each backbone; features stand side by side in this order.
@@ -61,7 +62,11 @@ def classifier_of_networks(networks: Sequence[tuple[Any, int]], class_names: Seq
     # Rounded to whole grey levels, as the pixels were that these networks learnt from.
     resized = {side: k.ops.round(k.layers.Resizing(side, side, "bilinear")(values)) for _, side in networks}
     # training=False: exporters would else trace batch normalisation in training mode.
-    votes = [model(resized[side], training=False) for model, side in networks]
+    votes = []
+    for number, (model, side) in enumerate(networks):
+        # Under a name of its own: several may be of one kind.
+        named = k.Model(model.inputs[0], model.outputs[0], name=f"network_{number}")
+        votes.append(named(resized[side], training=False))
     average = k.layers.Average(name="probabilities")(votes) if len(votes) > 1 else votes[0]
     return _classifier(photos, average, class_names)
 

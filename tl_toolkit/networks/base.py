@@ -19,6 +19,7 @@ class Network:
         build: (k, settings) -> keras.Model, not compiled: pixels float32 (n, image_size, image_size, 3) in 0..255,
             rescaled inside, -> probabilities float32 (n, k). Of the settings it takes ``dropout`` and ``activity_l2``.
         reference: The settings that it was published with.
+        version: Raised when the network changes, so that no cached result outlives the code that made it.
         source: Where its design comes from, one sentence.
     """
 
@@ -26,4 +27,5 @@ class Network:
     image_size: int
     build: Callable[[int, TrainingConfig], Any]
     reference: TrainingConfig
+    version: int
     source: str

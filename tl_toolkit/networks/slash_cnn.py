@@ -88,5 +88,6 @@ NETWORK = Network(
         patience=6,
         batch_size=64,
     ),
+    version=1,
     source="The Keras network of the first classifier of the Slash photos.",
 )

@@ -139,7 +139,7 @@ def of_predictions(
     return {
         "calibration": calibrate(best, groups, resamples=resamples),
         "largest_class": {
-            "class": names[int(dataset.counts.argmax())],
+            "class": names[int(np.bincount(largest).argmax())],
             "metrics": rival.metrics,
             "comparison": compare(best, rival, groups, resamples=resamples),
         },

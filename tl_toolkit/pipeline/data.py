@@ -83,7 +83,7 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
         audit.groups,
         dataset.class_names,
         n_outer=3 if options.smoke else options.folds,
-        n_inner=2 if options.smoke else options.inner_folds,
+        n_inner=min(2, options.inner_folds) if options.smoke else options.inner_folds,
         seed=options.seed,
     )
     for text in splits.notes:

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tl_toolkit.augmentation import policy_version
 from tl_toolkit.backbones import fine_tuning
+from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
 from tl_toolkit.evaluation.nested import Fit, Job
@@ -35,6 +37,13 @@ def trainer_of(prepared: Prepared, seed: int, *, precision: Any = "auto", scratc
         network = NETWORKS.get(config.network)
         return network.build(n_classes, config), network.image_size
 
+    def fingerprint(config: TrainingConfig) -> str:
+        if config.network == FINE_TUNED:
+            made = [backbone.version for backbone, _ in resolve(config.backbone)]
+        else:
+            made = [NETWORKS.get(config.network).version]
+        return f"{prepared.audit.fingerprint}, views {seed} of {policy_version(config.augmentation)}, network {made}"
+
     dataset = prepared.dataset
     return Trainer(
         build,
@@ -42,7 +51,7 @@ def trainer_of(prepared: Prepared, seed: int, *, precision: Any = "auto", scratc
         dataset.labels,
         len(dataset.class_names),
         seed=seed,
-        fingerprint=f"{prepared.audit.fingerprint}, views {seed}",
+        fingerprint=fingerprint,
         precision=precision,
         scratch=Scratch(scratch) if scratch else None,
     )

@@ -100,6 +100,8 @@ class Judge:
             return None
         probabilities = nested.outer_predictions(self.fit, [[config] for config in configs], self.splits)
         scored = self.scored
+        if not np.isfinite(probabilities[scored]).all():
+            raise UserError(f"A winner of {title} diverged when trained on a whole outer fold.")
         return evaluate(
             title,
             self.dataset.labels[scored],

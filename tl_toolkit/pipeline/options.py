@@ -57,6 +57,7 @@ class TrainOptions(DataOptions):
         precision: ``auto``, ``float32`` or ``mixed_bfloat16``.
     """
 
+    inner_folds: int = 0
     network: str | None = None
     backbone: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)

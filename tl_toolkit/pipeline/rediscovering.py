@@ -147,13 +147,19 @@ def _rediscover(
                     seed = options.seed + SEED_STEP * number
                     with watch.step(f"search {name}", f"Searching blind: {name}, seed {seed}"):
                         storage = folder / f"{name}-seed{seed}.log"
-                        blind.append(judge.searched(name, engine, seed, storage, targets, reference, advance))
+                        try:
+                            blind.append(judge.searched(name, engine, seed, storage, targets, reference, advance))
+                        except UserError as error:
+                            # The other searches are worth their time all the same.
+                            warn(f"The search of {name} with seed {seed} counts for nothing: {error}")
         except KeyboardInterrupt:
             if not blind and not cells:
                 raise
             stopped = "interrupted"
             warn(f"Interrupted: the page is about {len(blind)} of {len(engines) * seeds} searches.")
     shutil.rmtree(folder / "unfinished", ignore_errors=True)
+    if not blind and not cells:
+        raise UserError("No search came to an end: see the warnings above.")
     with watch.step("page", "Writing the page"):
         record = page.rediscovery_record(
             dataset=dataset,

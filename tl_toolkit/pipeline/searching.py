@@ -154,6 +154,11 @@ def _search(
 
             def scored(title: str, members: Sequence[Sequence[TrainingConfig]]) -> Evaluation:
                 probabilities = nested.outer_predictions(fit, members, splits)
+                if not np.isfinite(probabilities).all():
+                    raise UserError(
+                        f"Of the {title}, some diverged when trained on a whole outer fold: lower the learning rates "
+                        f"in the space {space.name}."
+                    )
                 return evaluate(
                     title, labels, probabilities, groups, splits.outer, dataset.class_names, resamples=resamples
                 )
@@ -225,7 +230,7 @@ def _from_scratch(
                 found["baseline"] = baseline(options.baseline, prepared, trainer, best, **how)
         if options.protocol == "original":
             with watch.step("leaking", "Repeating the original protocol, which leaks"):
-                mode = "full" if options.baseline == "none" else options.baseline
+                mode = "quick" if options.baseline == "none" else options.baseline
                 found["leaking"] = original_protocol(mode, prepared, trainer, **how)
     except KeyboardInterrupt:
         warn("Interrupted: the report goes without the network from scratch.")
@@ -247,7 +252,7 @@ def export_final(
     if members[0].network != FROZEN:
         everything, some = np.ones(len(dataset), bool), np.isin(np.arange(len(dataset)), checked)
         trained = [trainer.train(config, everything) for config in members]
-        said = [trainer.probabilities(one, some)[np.argsort(np.argsort(checked))] for one in trained]
+        said = [trainer.exact(one, some)[np.argsort(np.argsort(checked))] for one in trained]
         networks = classifier_of_networks([trainer.model(one) for one in trained], dataset.class_names)
         return EXPORTERS.get("keras")(folder, networks, photos, np.mean(said, axis=0))
     heads = [fit_final(config, tables, len(dataset.class_names), seed=seed) for config in members]

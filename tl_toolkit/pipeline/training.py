@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
-from tl_toolkit.core.records import Audit, Dataset, Evaluation, ExportedModel
+from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
@@ -35,6 +36,8 @@ from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer
 from tl_toolkit.training.precision import dtype_policy
 
+_RATES = {"sgd": 1e-2, "adam": 1e-3, "adamw": 1e-3}
+
 
 def settings_of(options: TrainOptions) -> TrainingConfig:
     """The settings that the user gave, on top of the network's own, or of those for fine-tuning.
@@ -45,7 +48,8 @@ def settings_of(options: TrainOptions) -> TrainingConfig:
     if options.network:
         config = NETWORKS.get(options.network).reference
     elif options.backbone:
-        resolve(options.backbone)
+        if len(resolve(options.backbone)) > 1:
+            raise UserError(f"Only one backbone can be fine-tuned at a time, got {options.backbone}.")
         config = replace(fine_tuning.REFERENCE, backbone=options.backbone)
     else:
         raise UserError("Name a --network to train from scratch, or a --backbone to fine-tune.")
@@ -53,6 +57,11 @@ def settings_of(options: TrainOptions) -> TrainingConfig:
     given = dict(options.settings)
     if given.get("augmentation") == "none":
         given = {"strength": 0.0, "views": 1, **given}
+    chosen = given.get("optimizer", config.optimizer)
+    if chosen != config.optimizer and "learning_rate" not in given:
+        # Keras' own defaults; pretrained weights bear a tenth of them.
+        given["learning_rate"] = _RATES[chosen] * (1.0 if options.network else 0.1)
+        note(f"Learning rate of {chosen}: {given['learning_rate']:g}")
     if given.get("optimizer", "sgd") != "sgd":
         given = {"momentum": 0.0, "nesterov": False, **given}
     if given.get("optimizer") == "adam":
@@ -75,15 +84,34 @@ def train(options: TrainOptions) -> Outcome:
         UserError: something that the user can mend.
         KeyboardInterrupt: Ctrl-C; the folder keeps checkpoints, and ``resume`` goes on from them.
     """
-    watch, memory = Stopwatch(), PeakMemory()
+    watch = Stopwatch()
     config = settings_of(options)
     dataset = find_data(options, watch)
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
     folder = _folder(options, config, prepared)
+    try:
+        return Outcome(folder=folder, run=_train(options, config, prepared, bank, folder, watch))
+    except KeyboardInterrupt as interrupt:
+        # With a run.json, only the page can be missing, or checkpoints that are of no more use.
+        how = f"to go on, run the same command with --resume {folder}"
+        if (folder / "run.json").exists():
+            how = f"the result is kept; for its page run python -m tl_toolkit.report {folder}"
+        raise KeyboardInterrupt(f"Interrupted: {how}") from interrupt
+
+
+def _train(
+    options: TrainOptions,
+    config: TrainingConfig,
+    prepared: Prepared,
+    bank: FeatureBank,
+    folder: Path,
+    watch: Stopwatch,
+) -> dict[str, Any]:
+    memory = PeakMemory()
     trainer = trainer_of(prepared, options.seed, precision=options.precision)
     outer = prepared.splits.outer
-    deadline = watch.started + options.timeout if options.timeout else float("inf")
+    end = watch.started + options.timeout if options.timeout else float("inf")
 
     tests = [outer == fold for fold in range(prepared.splits.n_outer if options.cross_validate else 1)]
     plans = [(f"fold-{fold}", ~test, test) for fold, test in enumerate(tests)]
@@ -91,36 +119,41 @@ def train(options: TrainOptions) -> Outcome:
         plans.append(("final", np.ones(len(outer), bool), None))
     done: list[Trained] = []
     said = np.zeros((len(outer), len(prepared.dataset.class_names)), np.float32)
-    try:
-        with (
-            watch.step("training", f"Training {options.network or options.backbone}: {_times(len(plans))}"),
-            progress() as display,
-        ):
-            for name, rows, test in plans:
-                task = display.add_task(f"Epochs of {name}", total=config.epochs)
-                trained = trainer.train(
-                    config,
-                    rows,
-                    watched=test,
-                    folder=folder / "trainings" / name,
-                    logs=folder / "tensorboard" / name,
-                    deadline=deadline,
-                    advance=lambda n, task=task: display.advance(task, n),  # type: ignore[misc]
-                )
-                display.remove_task(task)
-                if trained.stopped == "diverged":
-                    raise UserError(f"Training diverged after {len(trained.curves)} epochs: lower --learning-rate.")
-                done.append(trained)
-                if test is not None:
-                    said[test] = trainer.probabilities(trained, test)
-    except KeyboardInterrupt:
-        warn(f"Interrupted; to go on, run the same command with --resume {folder}")
-        raise
-    if any(trained.stopped == "deadline" for trained in done):
-        warn("Training ended early (timeout).")
+    with (
+        watch.step("training", f"Training {options.network or options.backbone}: {_times(len(plans))}"),
+        progress() as display,
+    ):
+        for number, (name, rows, test) in enumerate(plans):
+            # Each training has its share of what is left: the last must not be the one that is cut.
+            now = time.monotonic()
+            deadline = now + max(0.0, end - now) / (len(plans) - number)
+            task = display.add_task(f"Epochs of {name}", total=config.epochs)
+            trained = trainer.train(
+                config,
+                rows,
+                watched=test,
+                folder=folder / "trainings" / name,
+                logs=folder / "tensorboard" / name,
+                deadline=deadline,
+                advance=lambda n, task=task: display.advance(task, n),  # type: ignore[misc]
+            )
+            display.remove_task(task)
+            if trained.stopped == "diverged":
+                raise UserError(f"Training diverged after {len(trained.curves)} epochs: lower --learning-rate.")
+            done.append(trained)
+            if test is not None:
+                said[test] = trainer.probabilities(trained, test)
+    cut = {
+        name: len(trained.curves)
+        for (name, _, _), trained in zip(plans, done, strict=True)
+        if trained.stopped == "deadline"
+    }
+    if cut:
+        epochs = ", ".join(f"{name} after {count}" for name, count in cut.items())
+        warn(f"Cut short by the timeout, of {config.epochs} epochs: {epochs}. To go on: --resume {folder}")
 
     scored = np.any(tests, axis=0)
-    part, audit = _scored(prepared, scored)
+    part = _scored(prepared, scored)
     with watch.step("evaluation", f"Scoring {int(scored.sum())} photos that took no part in training"):
         best = evaluate(
             "held-out photos",
@@ -134,7 +167,7 @@ def train(options: TrainOptions) -> Outcome:
     with watch.step("export", "Exporting the model"):
         model = _export(folder / "model", trainer, done[-1], prepared)
     with watch.step("analysis", "Looking into the result: calibration, mistakes"):
-        _analyse(folder, prepared, part, audit, scored, best, done[0], config, smoke=options.smoke)
+        _analyse(folder, prepared, part, scored, best, done[0], config, smoke=options.smoke)
     with watch.step("report", "Writing the report"):
         folds = replace(prepared.splits, outer=outer[scored])
         write_text(folder / "predictions.csv", record.predictions_table(part, folds, best))
@@ -171,10 +204,11 @@ def train(options: TrainOptions) -> Outcome:
         )
         write_json(folder / "run.json", run)
         page.build(folder)
-    # 130 MB each for slash_cnn, and of no more use.
-    for checkpoint in (folder / "trainings").glob("*/checkpoint.npz"):
-        checkpoint.unlink()
-    return Outcome(folder=folder, run=run)
+    if not cut:
+        # 130 MB each for slash_cnn, and of no more use.
+        for checkpoint in (folder / "trainings").glob("*/checkpoint.npz"):
+            checkpoint.unlink()
+    return run
 
 
 def _times(count: int) -> str:
@@ -199,7 +233,7 @@ def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -
         write_json(folder / "training.json", identity)
         note(f"Checkpoints, curves and TensorBoard logs: {folder}")
         return folder
-    if (options.resume / "run.json").exists():
+    if (options.resume / "run.json").exists() and not list((options.resume / "trainings").glob("*/checkpoint.npz")):
         raise UserError(f"{options.resume} is a finished run: there is nothing to resume.")
     try:
         begun = json.loads((options.resume / "training.json").read_text(encoding="utf-8"))
@@ -211,15 +245,14 @@ def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -
     return options.resume
 
 
-def _scored(prepared: Prepared, scored: np.ndarray) -> tuple[Dataset, Audit]:
-    """The photos that were scored as a data set of their own, and its audit without groups that lie elsewhere."""
+def _scored(prepared: Prepared, scored: np.ndarray) -> Dataset:
+    """The photos that were scored as a data set of their own."""
     indices = np.flatnonzero(scored)
-    part = replace(
+    return replace(
         prepared.dataset,
         paths=tuple(prepared.dataset.paths[i] for i in indices),
         labels=prepared.dataset.labels[indices],
     )
-    return part, replace(prepared.audit, exact=(), near=())
 
 
 def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared) -> ExportedModel:
@@ -229,14 +262,13 @@ def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared
     checked[np.unique(labels, return_index=True)[1][:64]] = True
     photos = [prepared.photos[int(i)] for i in np.flatnonzero(checked)]
     classifier = classifier_of_networks([trainer.model(trained)], prepared.dataset.class_names)
-    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.probabilities(trained, checked))
+    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.exact(trained, checked))
 
 
 def _analyse(
     folder: Path,
     prepared: Prepared,
     part: Dataset,
-    audit: Audit,
     scored: np.ndarray,
     best: Evaluation,
     first: Trained,
@@ -267,7 +299,8 @@ def _analyse(
     if config.network == FINE_TUNED:
         found["weights"] = {backbone.name: backbone.licence for backbone, _ in resolve(config.backbone)}
     indices = np.flatnonzero(scored)
-    for index in pictured(found, audit):
+    # Twins are counted by their places among all photos; those of the scored ones are others.
+    for index in pictured(found, replace(prepared.audit, exact=(), near=())):
         keep_picture(folder, index, prepared.photos[int(indices[index])])
     write_json(folder / "analysis.json", plain(found))
 

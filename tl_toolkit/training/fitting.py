@@ -42,7 +42,8 @@ class Trainer:
         labels: int64, shape (n,).
         n_classes: k.
         seed: Of initial weights, batches, views and dropout.
-        fingerprint: What the pixels depend on besides the settings: the identity of the data and the seed of the views.
+        fingerprint: Settings -> what else a training depends on: the identity of the data, and the versions of what
+            makes views and network.
         precision: See :func:`~tl_toolkit.training.precision.dtype_policy`.
         scratch: Where trainings that are looked at on their way wait for going on; None: they start again.
     """
@@ -55,7 +56,7 @@ class Trainer:
         n_classes: int,
         *,
         seed: int,
-        fingerprint: str,
+        fingerprint: Callable[[TrainingConfig], str],
         precision: Precision = "auto",
         scratch: Scratch | None = None,
     ) -> None:
@@ -174,6 +175,13 @@ class Trainer:
         program.load(trained.weights)
         return program.probabilities(self._pixels(trained.config, program.side, images, np.zeros_like(images)))
 
+    def exact(self, trained: Trained, rows: np.ndarray) -> np.ndarray:
+        """As :meth:`probabilities`, in float32 as :meth:`model` computes: what an exported file is checked against."""
+        images = np.flatnonzero(rows)
+        model, side = self.model(trained)
+        pixels = self._pixels(trained.config, side, images, np.zeros_like(images))
+        return np.asarray(model(pixels.astype(np.float32), training=False))
+
     def model(self, trained: Trained) -> tuple[Any, int]:
         """The network as a keras.Model of its own in float32, and the side of its input; to export it."""
         model, side = new_model(self._build, trained.config, self._n_classes, seed=self._seed, policy="float32")
@@ -237,7 +245,7 @@ class Trainer:
             labels=self._labels.tobytes(),
             n_classes=self._n_classes,
             seed=self._seed,
-            fingerprint=self._fingerprint,
+            fingerprint=self._fingerprint(config),
             policy=dtype_policy(self._precision),
             keras=version("keras"),
             tensorflow=version("tensorflow"),

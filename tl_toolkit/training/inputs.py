@@ -22,8 +22,9 @@ class ViewPixels:
     a cost of at most half a grey level. No probability of a slash_cnn on the 427 Slash photos moved by more than 3e-5.
 
     A view is computed for all photos when it is first asked for, and kept: n * side * side * 3 bytes a view, which is
-    5 MiB for 427 photos at 64 px and 61 MiB at 224. Trainings with the same policy and strength share them; where all
-    together exceed ``most_bytes``, the policy that was not used for longest is forgotten, but never one in use.
+    5 MiB for 427 photos at 64 px and 61 MiB at 224. Trainings with the same policy and strength share them. Where all
+    together exceed ``most_bytes``, the policies that were not used for longest are forgotten first, then the oldest
+    views of the one in use, to be computed again when their turn comes.
 
     Args:
         photos: Settings -> where their views come from.
@@ -63,6 +64,9 @@ class ViewPixels:
             for other in [key for key in self._kept if key not in (clean, own)]:
                 if self._bytes() > self._most:
                     del self._kept[other]
+            for older in [number for number in group if number != view]:
+                if self._bytes() > self._most:
+                    del group[older]
         return group[view]
 
     def _compute(self, photos: Photos, side: int, view: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tl_toolkit.core.settings import TrainingConfig
 
-_FACTOR, _PATIENCE, _LEAST = 0.2, 3, 1e-4  # the original's, and Keras' default for what counts as a fall
+_FACTOR, _PATIENCE, _LEAST = 0.2, 3, 1e-4  # the last is Keras' default for what counts as a fall
 
 
 def rate(config: TrainingConfig, losses: Sequence[float], step: int, steps: int) -> float:
