@@ -189,10 +189,12 @@ def test_the_same_seed_gives_the_same_result_and_no_feature_is_computed_twice(
 def test_timeout_ends_with_the_best_so_far(
     pictures: Path, quick_space: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = quick(pictures, quick_space, tmp_path, trials=500, timeout=1.0)
+    run = quick(pictures, quick_space, tmp_path, trials=500, timeout=1.0, baseline="full")
     assert run["search"]["stopped"] == "timeout"
     assert 4 <= run["search"]["n_trials"] < 2000
-    assert "ended early (timeout)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "ended early (timeout)" in said
+    assert "without the network from scratch" in said
     jsonschema.validate(run, SCHEMA)
 
 

@@ -167,7 +167,9 @@ def _search(
             best = scored("search winners", members[:-1])
             reference = scored("reference settings", [[space.reference]] * splits.n_outer)
             comparison = compare(best, reference, groups, resamples=resamples)
-        scratch = _from_scratch(options, prepared, trainer, best, watch, display)
+        late = options.timeout is not None and watch.total() >= options.timeout
+        hurry = late or found.stopped in ("timeout", "interrupted")
+        scratch = _from_scratch(options, prepared, trainer, best, watch, display, hurry=hurry)
         with watch.step("export", "Training and exporting the final model"):
             model = export_final(folder / "model", tables, trainer, prepared, members[-1], options.seed)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
@@ -219,10 +221,21 @@ def _shown(display: Progress) -> Callable[[int], None]:
 
 
 def _from_scratch(
-    options: SearchOptions, prepared: Prepared, trainer: Trainer, best: Evaluation, watch: Stopwatch, display: Progress
+    options: SearchOptions,
+    prepared: Prepared,
+    trainer: Trainer,
+    best: Evaluation,
+    watch: Stopwatch,
+    display: Progress,
+    *,
+    hurry: bool,
 ) -> dict[str, Any]:
     """``baseline`` and ``leaking`` of ``run.json``, as far as they were asked for."""
     found: dict[str, Any] = {"baseline": None, "leaking": None}
+    if hurry:
+        if options.baseline != "none" or options.protocol == "original":
+            warn("No time is left: the report goes without the network from scratch.")
+        return found
     how: dict[str, Any] = {"smoke": options.smoke, "resamples": 200 if options.smoke else 2000, "display": display}
     try:
         if options.baseline != "none":
