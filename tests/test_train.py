@@ -217,7 +217,7 @@ class TestMainJob:
         assert again.run["baseline"]["metrics"] == baseline["metrics"]
         assert leaking["warning"].startswith("LEAKING")
         page = (first.folder / "index.html").read_text(encoding="utf-8")
-        assert "slash_cnn from scratch, 1 epochs only" in page
+        assert "slash_cnn from scratch, 1 epoch only" in page
         assert '<strong class="leak">LEAKING</strong>' in page
 
     def test_a_space_of_networks_is_searched_scored_and_exported(

@@ -78,7 +78,8 @@ def tell(run: Mapping[str, Any], folder: Path) -> None:
         output.print(f"{name:12} {figure['value']:.3f}  (95 % interval {figure['low']:.3f} to {figure['high']:.3f})")
     baseline, leaking = run.get("baseline"), run.get("leaking")
     if baseline and "metrics" in baseline:
-        epochs = "" if baseline["mode"] == "full" else f", {baseline['settings']['epochs']} epochs"
+        count = baseline["settings"]["epochs"]
+        epochs = "" if baseline["mode"] == "full" else f", {count} epoch{'s' * (count > 1)}"
         reached = baseline["metrics"]["accuracy"]["value"]
         output.print(f"For comparison: {baseline['network']} from scratch{epochs}: accuracy {reached:.3f}")
     if leaking:

@@ -86,7 +86,8 @@ def compute(saved: SavedRun) -> Headline:
 
 def _how_long(trained: Mapping[str, Any]) -> str:
     """A quick training must not be taken for a whole one."""
-    return "" if trained["mode"] == "full" else f", {trained['settings']['epochs']} epochs only"
+    epochs = trained["settings"]["epochs"]
+    return "" if trained["mode"] == "full" else f", {epochs} epoch{'s' * (epochs > 1)} only"
 
 
 SECTION = Section(title="How good is it?", compute=compute)
