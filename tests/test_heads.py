@@ -10,8 +10,8 @@ import pytest
 
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import keras
-from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.heads.batched import Heads, HeadTask, batches, class_weights, standardisation, train_heads
+from tl_toolkit.core.settings import TrainingConfig, class_weights
+from tl_toolkit.heads.batched import Heads, HeadTask, batches, standardisation, train_heads
 
 N, VIEWS, D, K, BATCH, SEED = 90, 3, 20, 4, 16, 3
 PER_EPOCH = -(-N // BATCH)

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended
-from tl_toolkit.core.searches import METRICS
+from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended, search_options
 
 if TYPE_CHECKING:
     from tl_toolkit.pipeline import Rediscovery
@@ -31,12 +30,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="outer folds with a search of their own; winners are compared on these (default: all)",
     )
-    made.add_argument("--trials", type=at_least(1), metavar="N", help="trials of each search (default: the space's)")
     made.add_argument("--no-landscape", action="store_true", help="no grid of learning rate and momentum")
     made.add_argument("--seed", type=at_least(0), default=0, help="of folds, views and batches; of searches the first")
-    made.add_argument("--metric", choices=METRICS, help="what the searches optimise (default: the space's)")
-    made.add_argument("--folds", type=at_least(2), default=5, metavar="N", help="outer folds: they score (default: 5)")
-    made.add_argument("--inner-folds", type=at_least(2), default=5, metavar="N", help="they choose (default: 5)")
+    search_options(made)
     made.add_argument("--smoke", action="store_true", help="everything small: shows that it works")
     return made
 

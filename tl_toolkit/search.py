@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended, tell
-from tl_toolkit.core.searches import METRICS
+from tl_toolkit.core.command import at_least, dataset_options, dataset_parser, ended, search_options, tell
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,12 +18,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="what proposes settings: optuna, keras-tuner, keras-tuner-hyperband, keras-tuner-random (default: optuna)",
     )
-    made.add_argument("--trials", type=at_least(1), metavar="N", help="trials of each search (default: the space's)")
     made.add_argument(
         "--timeout", type=at_least(1, float), metavar="SECONDS", help="start no more trials after this time"
     )
     made.add_argument("--seed", type=at_least(0), default=0, help="of folds, views, batches and search (default: 0)")
-    made.add_argument("--metric", choices=METRICS, help="what the search optimises (default: the space's)")
+    search_options(made)
     made.add_argument(
         "--ensemble",
         type=at_least(1),
@@ -43,8 +41,6 @@ def parser() -> argparse.ArgumentParser:
         default="nested",
         help="original: show beside the honest score what training on the scored photos would have claimed",
     )
-    made.add_argument("--folds", type=at_least(2), default=5, metavar="N", help="outer folds: they score (default: 5)")
-    made.add_argument("--inner-folds", type=at_least(2), default=5, metavar="N", help="they choose (default: 5)")
     made.add_argument("--smoke", action="store_true", help="everything small: shows that it works, in a minute")
     return made
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tl_toolkit.core import console
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.searches import METRICS
 
 _USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -36,6 +37,14 @@ def dataset_parser(name: str, description: str | None) -> argparse.ArgumentParse
     made.add_argument("--no-sample", action="store_true", help="stop where the Slash photos cannot be had")
     made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")
     return made
+
+
+def search_options(made: argparse.ArgumentParser) -> None:
+    """Add the options of everything that searches a space."""
+    made.add_argument("--trials", type=at_least(1), metavar="N", help="trials of each search (default: the space's)")
+    made.add_argument("--metric", choices=METRICS, help="what a search optimises (default: the space's)")
+    made.add_argument("--folds", type=at_least(2), default=5, metavar="N", help="outer folds: they score (default: 5)")
+    made.add_argument("--inner-folds", type=at_least(2), default=5, metavar="N", help="they choose (default: 5)")
 
 
 def dataset_options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> dict[str, Any]:

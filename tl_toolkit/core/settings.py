@@ -1,8 +1,10 @@
-"""Every hyperparameter of a training, validated where it is made."""
+"""Every hyperparameter of a training, validated where it is made, and what ``class_weight`` means."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "cosine", "plateau")
@@ -118,3 +120,12 @@ class TrainingConfig:
                 views=self.views,
                 strength=self.strength,
             )
+
+
+def class_weights(labels: np.ndarray, n_classes: int, how: str) -> np.ndarray:
+    """Loss weight of each class, float32, shape (k,): ones, or n / (k * n_c); 0 for a class without rows."""
+    if how == "none":
+        return np.ones(n_classes, np.float32)
+    counts = np.bincount(labels, minlength=n_classes)
+    weights = len(labels) / (n_classes * np.maximum(counts, 1))
+    return np.where(counts > 0, weights, 0).astype(np.float32)

@@ -26,7 +26,7 @@ import numpy as np
 
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import tensorflow
-from tl_toolkit.core.settings import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig, class_weights
 
 _COLUMNS = 128
 """Kernel columns of one program: enough for an efficient product, and few enough that little is lost where heads do not
@@ -123,15 +123,6 @@ def standardisation(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
     deviation = clean.std(0, dtype=np.float64)
     inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
     return clean.mean(0, dtype=np.float64).astype(np.float32), inverse.astype(np.float32)
-
-
-def class_weights(labels: np.ndarray, n_classes: int, how: str) -> np.ndarray:
-    """Loss weight of each class, float32, shape (k,): ones, or n / (k * n_c); 0 for a class without rows."""
-    if how == "none":
-        return np.ones(n_classes, np.float32)
-    counts = np.bincount(labels, minlength=n_classes)
-    weights = len(labels) / (n_classes * np.maximum(counts, 1))
-    return np.where(counts > 0, weights, 0).astype(np.float32)
 
 
 def train_heads(

@@ -24,7 +24,20 @@ class DataOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchOptions(DataOptions):
+class SpaceOptions(DataOptions):
+    """What every search of a space asks; None for what the space says.
+
+    Attributes:
+        space: Name or file; None for that of the data set.
+    """
+
+    space: str | None = None
+    trials: int | None = None
+    metric: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions(SpaceOptions):
     """The options of ``python -m tl_toolkit.search``, and the command line itself.
 
     Attributes:
@@ -33,11 +46,8 @@ class SearchOptions(DataOptions):
         protocol: ``nested``; or ``original``, which shows beside it what the first Slash classifier would have claimed.
     """
 
-    space: str | None = None
     engine: str = "optuna"
-    trials: int | None = None
     timeout: float | None = None
-    metric: str | None = None
     ensemble: int | None = None
     baseline: str = "quick"
     protocol: str = "nested"

@@ -27,7 +27,7 @@ from tl_toolkit.evaluation.nested import Fit
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.fitting import fitter, trainer_of
 from tl_toolkit.pipeline.judging import BATCH, Blind, Judge
-from tl_toolkit.pipeline.options import SearchOptions
+from tl_toolkit.pipeline.options import SpaceOptions
 from tl_toolkit.pipeline.searching import chosen_space
 from tl_toolkit.sections import rediscovery as page
 
@@ -38,7 +38,7 @@ SEED_STEP = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RediscoveryOptions(SearchOptions):
+class RediscoveryOptions(SpaceOptions):
     """What the user asked for: the options of ``python -m tl_toolkit.rediscover``.
 
     Attributes:

@@ -40,12 +40,12 @@ from tl_toolkit.pipeline.analysing import analyse
 from tl_toolkit.pipeline.baseline import baseline, original_protocol
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.fitting import fitter, trainer_of
-from tl_toolkit.pipeline.options import SearchOptions
+from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
 from tl_toolkit.sections import page, record
 from tl_toolkit.training.fitting import Trainer
 
 
-def chosen_space(options: SearchOptions, dataset: Dataset) -> SearchSpace:
+def chosen_space(options: SpaceOptions, dataset: Dataset) -> SearchSpace:
     """The search space, with the metric and the number of trials that the user asked for."""
     path = find_space(options.space) if options.space else space_for(dataset.name)
     space = load_space(path)
@@ -260,14 +260,14 @@ def export_final(
 ) -> ExportedModel:
     """Train the final settings on all photos, write the model file, and check it on photos of every class."""
     dataset = prepared.dataset
-    checked = np.unique(dataset.labels, return_index=True)[1][:64]
+    checked = np.sort(np.unique(dataset.labels, return_index=True)[1][:64])
     photos = [prepared.photos[i] for i in checked]
     if members[0].network != FROZEN:
         everything, some = np.ones(len(dataset), bool), np.isin(np.arange(len(dataset)), checked)
-        trained = [trainer.train(config, everything) for config in members]
-        said = [trainer.exact(one, some)[np.argsort(np.argsort(checked))] for one in trained]
-        networks = classifier_of_networks([trainer.model(one) for one in trained], dataset.class_names)
-        return EXPORTERS.get("keras")(folder, networks, photos, np.mean(said, axis=0))
+        networks = [trainer.model(trainer.train(config, everything)) for config in members]
+        said = [trainer.exact(network, config, some) for network, config in zip(networks, members, strict=True)]
+        averaged = classifier_of_networks(networks, dataset.class_names)
+        return EXPORTERS.get("keras")(folder, averaged, photos, np.mean(said, axis=0))
     heads = [fit_final(config, tables, len(dataset.class_names), seed=seed) for config in members]
     said = [
         head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -117,10 +116,11 @@ def _train(
     plans = [(f"fold-{fold}", ~test, test) for fold, test in enumerate(tests)]
     if options.cross_validate:
         plans.append(("final", np.ones(len(outer), bool), None))
+    times = f"{len(plans)} times, the last on all photos" if options.cross_validate else "once"
     done: list[Trained] = []
     said = np.zeros((len(outer), len(prepared.dataset.class_names)), np.float32)
     with (
-        watch.step("training", f"Training {options.network or options.backbone}: {_times(len(plans))}"),
+        watch.step("training", f"Training {options.network or options.backbone}: {times}"),
         progress() as display,
     ):
         for number, (name, rows, test) in enumerate(plans):
@@ -211,10 +211,6 @@ def _train(
     return run
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times, the last on all photos"
-
-
 def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -> Path:
     """A new run folder, or the one to go on in, whose settings, photos and folds must be the same."""
     identity = plain(
@@ -261,8 +257,9 @@ def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared
     checked = np.zeros(len(labels), bool)
     checked[np.unique(labels, return_index=True)[1][:64]] = True
     photos = [prepared.photos[int(i)] for i in np.flatnonzero(checked)]
-    classifier = classifier_of_networks([trainer.model(trained)], prepared.dataset.class_names)
-    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.exact(trained, checked))
+    network = trainer.model(trained)
+    classifier = classifier_of_networks([network], prepared.dataset.class_names)
+    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.exact(network, trained.config, checked))
 
 
 def _analyse(
@@ -287,7 +284,7 @@ def _analyse(
     found["curves"] = {
         "epochs": looks,
         **{
-            name: [_picked(values, at)]
+            name: [[values[i] for i in at]]
             for name, values in (
                 ("train_loss", first.curves.loss),
                 ("train_accuracy", first.curves.accuracy),
@@ -303,7 +300,3 @@ def _analyse(
     for index in pictured(found, replace(prepared.audit, exact=(), near=())):
         keep_picture(folder, index, prepared.photos[int(indices[index])])
     write_json(folder / "analysis.json", plain(found))
-
-
-def _picked(values: Sequence[float], at: Sequence[int]) -> list[float]:
-    return [values[i] for i in at]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import write_text
 from tl_toolkit.core.saved import SavedRun
 
 
@@ -47,3 +51,23 @@ def environment() -> Any:
 def render(template: str, **values: Any) -> str:
     """A template of ``sections/templates`` with its values filled in, as HTML."""
     return environment().get_template(template).render(**values)
+
+
+def build_page(folder: Path, name: str, what: str, again: str, render: Callable[[Any, Path], str]) -> Path:
+    """Write ``index.html`` into a folder, from the one record that it is drawn from.
+
+    Args:
+        name: Of the record: a JSON file in the folder.
+        what, again: What the record is of, and what to do where it cannot be read, for the message.
+        render: Record and folder -> the page as HTML.
+
+    Raises:
+        UserError: the folder holds no such record.
+    """
+    try:
+        record = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError) as error:
+        raise UserError(f"{folder} holds no {what} ({name}): {again}.") from error
+    page = folder / "index.html"
+    write_text(page, render(record, folder))
+    return page

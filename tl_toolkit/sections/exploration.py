@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.files import write_text
 from tl_toolkit.core.records import Audit, Dataset
 from tl_toolkit.core.runs import environment, plain
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import kept_picture
 from tl_toolkit.sections import exploration_figures as figures
+from tl_toolkit.sections.document import build_page
 from tl_toolkit.sections.document import render as fill
 
 SCHEMA_VERSION = 1
@@ -197,13 +195,7 @@ def build(folder: Path) -> Path:
     Raises:
         UserError: the folder holds no exploration.
     """
-    try:
-        record = json.loads((folder / "exploration.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder} holds no exploration (exploration.json): explore the data set again.") from error
-    page = folder / "index.html"
-    write_text(page, render(record, folder))
-    return page
+    return build_page(folder, "exploration.json", "exploration", "explore the data set again", render)
 
 
 def render(record: dict[str, Any], folder: Path) -> str:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.files import write_text
+from tl_toolkit.core.files import csv_text
 from tl_toolkit.core.records import Quarantined
 from tl_toolkit.core.runs import environment, plain
 from tl_toolkit.core.thumbnails import kept_picture
+from tl_toolkit.sections.document import build_page
 from tl_toolkit.sections.document import render as fill
 
 SCHEMA_VERSION = 1
@@ -156,11 +153,7 @@ def class_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def table(record: Mapping[str, Any]) -> str:
     """``leaks.csv``: one line a pair; what is not known is left empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(record["pairs"])
-    return text.getvalue()
+    return csv_text(record["pairs"], COLUMNS)
 
 
 def build(folder: Path) -> Path:
@@ -169,13 +162,7 @@ def build(folder: Path) -> Path:
     Raises:
         UserError: the folder holds no comparison.
     """
-    try:
-        record = json.loads((folder / "leaks.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder} holds no comparison (leaks.json): compare the two sets again.") from error
-    page = folder / "index.html"
-    write_text(page, render(record, folder))
-    return page
+    return build_page(folder, "leaks.json", "comparison", "compare the two sets again", render)
 
 
 def render(record: Mapping[str, Any], folder: Path) -> str:

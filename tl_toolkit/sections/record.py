@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict
 from typing import Any
 
+from tl_toolkit.core.files import csv_text
 from tl_toolkit.core.records import Audit, Comparison, Dataset, Evaluation, ExportedModel, Splits
 from tl_toolkit.core.runs import environment, plain
 from tl_toolkit.core.searches import SearchResult, SearchSpace
@@ -144,7 +143,7 @@ def trials_table(found: SearchResult) -> str:
         }
         for trial in found.trials
     ]
-    return _csv(rows)
+    return csv_text(rows, list(rows[0]))
 
 
 def predictions_table(dataset: Dataset, splits: Splits, evaluation: Evaluation) -> str:
@@ -162,12 +161,4 @@ def predictions_table(dataset: Dataset, splits: Splits, evaluation: Evaluation) 
                 **{f"p_{name}": f"{p:.6f}" for name, p in zip(names, probabilities, strict=True)},
             }
         )
-    return _csv(rows)
-
-
-def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, list(rows[0]))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.files import write_text
+from tl_toolkit.core.files import csv_text
 from tl_toolkit.core.records import Audit, Dataset, Evaluation, Splits
 from tl_toolkit.core.runs import environment, plain
 from tl_toolkit.core.searches import SearchSpace, Trial
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.sections import rediscovery_figures as figures
+from tl_toolkit.sections.document import build_page
 from tl_toolkit.sections.document import render as fill
 
 SCHEMA_VERSION = 1
@@ -129,12 +126,8 @@ def table(searches: Sequence[tuple[Any, Sequence[Trial]]]) -> str:
         for search, trials in searches
         for trial in trials
     ]
-    text = io.StringIO()
     names = ("engine", "seed", "study", "number", "state", "score", "trained_epochs", "seconds")
-    writer = csv.DictWriter(text, [*names, *TrainingConfig.__dataclass_fields__, "error"])
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return csv_text(rows, [*names, *TrainingConfig.__dataclass_fields__, "error"])
 
 
 def build(folder: Path) -> Path:
@@ -143,13 +136,7 @@ def build(folder: Path) -> Path:
     Raises:
         UserError: the folder holds no rediscovery.
     """
-    try:
-        record = json.loads((folder / "rediscovery.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError) as error:
-        raise UserError(f"{folder} holds no rediscovery (rediscovery.json): make it again.") from error
-    page = folder / "index.html"
-    write_text(page, render(record))
-    return page
+    return build_page(folder, "rediscovery.json", "rediscovery", "make it again", lambda record, _: render(record))
 
 
 def render(record: Mapping[str, Any]) -> str:

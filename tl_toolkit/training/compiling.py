@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tl_toolkit.core.runtime import keras
-from tl_toolkit.core.settings import TrainingConfig
+from tl_toolkit.core.settings import TrainingConfig, class_weights
 
 
 def optimizer_of(config: TrainingConfig) -> Any:
@@ -42,7 +42,4 @@ def sample_weights(labels: np.ndarray, rows: np.ndarray, n_classes: int, config:
         labels: int64, shape (n,).
         rows: bool, shape (n,): the photos that are trained on; balanced weights are n / (k * n_c) of these.
     """
-    if config.class_weight == "none":
-        return np.ones(len(labels), np.float32)
-    counts = np.bincount(labels[rows], minlength=n_classes)
-    return (rows.sum() / (n_classes * np.maximum(counts, 1))).astype(np.float32)[labels]
+    return class_weights(labels[rows], n_classes, config.class_weight)[labels]

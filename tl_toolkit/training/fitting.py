@@ -175,11 +175,11 @@ class Trainer:
         program.load(trained.weights)
         return program.probabilities(self._pixels(trained.config, program.side, images, np.zeros_like(images)))
 
-    def exact(self, trained: Trained, rows: np.ndarray) -> np.ndarray:
-        """As :meth:`probabilities`, in float32 as :meth:`model` computes: what an exported file is checked against."""
+    def exact(self, network: tuple[Any, int], config: TrainingConfig, rows: np.ndarray) -> np.ndarray:
+        """As :meth:`probabilities`, in float32 by a network of :meth:`model`: what an exported file must say."""
         images = np.flatnonzero(rows)
-        model, side = self.model(trained)
-        pixels = self._pixels(trained.config, side, images, np.zeros_like(images))
+        model, side = network
+        pixels = self._pixels(config, side, images, np.zeros_like(images))
         return np.asarray(model(pixels.astype(np.float32), training=False))
 
     def model(self, trained: Trained) -> tuple[Any, int]:
