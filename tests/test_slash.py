@@ -152,7 +152,7 @@ def test_a_server_in_trouble_is_asked_again(server: Server, tmp_path: Path, stat
     server.misbehave("gone", itertools.repeat(Fault(status=status)))
     with pytest.raises(DownloadError, match=str(status)):
         fetch(remote(server, "gone", name="gone"), folder=tmp_path)
-    assert 5 <= len(server.requests) <= 6  # on a machine that is busy, time may be up before the third
+    assert len(server.requests) == 6
 
 
 def test_retry_after_is_obeyed(server: Server, tmp_path: Path) -> None:
