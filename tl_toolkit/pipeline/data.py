@@ -58,7 +58,8 @@ def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:
 
 def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
     """Audit the photos, and plan the folds."""
-    with watch.step("audit", f"Reading {len(dataset)} photos in {len(dataset.class_names)} classes"):
+    what = "drawn pictures" if dataset.is_sample else "photos"
+    with watch.step("audit", f"Reading {len(dataset)} {what} in {len(dataset.class_names)} classes"):
         photos = Photos(dataset.root, dataset.paths)
         with progress() as display:
             task = display.add_task("Reading photos", total=len(dataset))
@@ -89,7 +90,7 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
     for text in splits.notes:
         warn(text)
     note(
-        f"{len(dataset)} photos, {len(np.unique(audit.groups))} without near duplicates, "
+        f"{len(dataset)} {what}, {len(np.unique(audit.groups))} without near duplicates, "
         f"{len(audit.quarantined)} unreadable, {len(audit.conflicts)} groups of twins with different labels"
     )
     return Prepared(dataset=dataset, photos=photos, audit=audit, splits=splits)
