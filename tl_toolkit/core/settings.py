@@ -38,7 +38,7 @@ class TrainingConfig:
         nesterov: Nesterov momentum, for SGD only.
         weight_decay: Decoupled, as in Keras: a step shrinks weights by learning_rate * weight_decay; 0 for ``adam``.
         schedule: ``constant``; ``cosine`` down to zero at the last step; or, of networks only, ``plateau``: divided by
-            five where the training loss has not fallen for three epochs, as Keras' ``ReduceLROnPlateau``.
+            five where the training loss has not fallen for five epochs, as Keras' ``ReduceLROnPlateau``.
         label_smoothing: Share of the target spread evenly over all classes, 0..1.
         dropout: Share of pooled features set to zero at each step, 0..1. In a network from scratch the rate of its
             largest dropout; its others keep their proportion to it.

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from tl_toolkit.core.settings import TrainingConfig
 
-_FACTOR, _PATIENCE, _LEAST = 0.2, 3, 1e-4  # the last is Keras' default for what counts as a fall
+# Factor and patience of the example in Keras' documentation; what counts as a fall is Keras' default.
+_FACTOR, _PATIENCE, _LEAST = 0.2, 5, 1e-4
 
 
 def rate(config: TrainingConfig, losses: Sequence[float], step: int, steps: int) -> float:
@@ -29,7 +30,7 @@ def rate(config: TrainingConfig, losses: Sequence[float], step: int, steps: int)
 
 
 def _plateaus(losses: Sequence[float]) -> int:
-    """How often the loss stood still for three epochs, counted as ``ReduceLROnPlateau`` does."""
+    """How often the loss stood still for five epochs, counted as ``ReduceLROnPlateau`` does."""
     best, waited, plateaus = math.inf, 0, 0
     for loss in losses:
         waited += 1
