@@ -287,8 +287,13 @@ def test_the_same_seed_finds_the_same(
 
 
 def test_fewer_studies_are_compared_on_their_own_folds(pictures: Path, quick_space: Path, tmp_path: Path) -> None:
-    one = pipeline.rediscover(options(pictures, quick_space, tmp_path, studies=1, seeds=1, landscape=False)).record
-    assert one["splits"]["studies"] == ["outer-0", "final"]
+    done = pipeline.rediscover(options(pictures, quick_space, tmp_path, studies=1, seeds=1, landscape=False))
+    one = done.record
+    assert {search["courses"][-1]["study"] for search in one["searches"]} == {"outer-0"}
+    page = done.page.read_text(encoding="utf-8")
+    assert "The searches inside outer fold 0" in page
+    assert "In one outer fold a blind search" in page
+    assert one["splits"]["studies"] == ["outer-0"]
     assert 0 < one["splits"]["compared"] < one["dataset"]["n_photos"] / 2
     assert one["landscape"] == []
     assert one["engines"][0]["verdict"] in ("better", "within noise", "worse")

@@ -28,7 +28,8 @@ def parser() -> argparse.ArgumentParser:
         "--studies",
         type=at_least(0),
         metavar="N",
-        help="outer folds with a search of their own; winners are compared on these (default: all)",
+        help="only the first N outer folds have a search, and winners are compared on these; 0: no fold, all photos "
+        "together only (default: all folds, and all photos together)",
     )
     made.add_argument("--no-landscape", action="store_true", help="no grid of learning rate and momentum")
     made.add_argument("--seed", type=at_least(0), default=0, help="of folds, views and batches; of searches the first")
@@ -57,6 +58,7 @@ def tell(found: Rediscovery) -> None:
     from rich.text import Text
 
     from tl_toolkit.core.console import output
+    from tl_toolkit.sections.rediscovery import where
 
     record = found.record
     if record["dataset"]["is_sample"]:
@@ -87,7 +89,7 @@ def tell(found: Rediscovery) -> None:
     output.print(
         f"Reached: within one standard error of {settings['optimizer'].upper()} {settings['learning_rate']:g}"
         + (f" / {settings['momentum']:g}" if settings["optimizer"] == "sgd" else "")
-        + f", or better, in the search over all photos, of {record['space']['trials']} trials"
+        + f", or better, in the search {where(record['splits']['studies'][-1])}, of {record['space']['trials']} trials"
     )
     output.print(Text(f"Page: {found.page}"))
 

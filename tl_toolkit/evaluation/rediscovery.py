@@ -97,7 +97,7 @@ class EngineSummary:
     """All seeds of one engine.
 
     Attributes:
-        trials_to_reach: Of the search over all photos, for each seed; None where it never came near.
+        trials_to_reach: Of the study that trials are counted in, for each seed; None where it never came near.
         median: Of these, where never is more than any number; None where the median itself is never.
         searches, reached: Searches of all studies, and how many of them came near.
         near_share: Share of all trials that were near: how hard the reference is to match.
@@ -239,18 +239,18 @@ def mean_differences(
 
 
 def summary(
-    searches: Sequence[BlindSearch], overall_study: str, differences: Mapping[str, Interval], decides: str
+    searches: Sequence[BlindSearch], counted: str, differences: Mapping[str, Interval], decides: str
 ) -> EngineSummary:
     """What the seeds of one engine come to.
 
     Args:
         searches: Of one engine; at least one.
-        overall_study: Name of the study over all photos.
+        counted: Name of the study that trials are counted in.
         differences: As :func:`mean_differences` gives them; empty where no outer fold had a search.
         decides: The metric of the verdict.
     """
     courses = [one for search in searches for one in search.courses]
-    counts = tuple(one.trials_to_reach for one in courses if one.study == overall_study)
+    counts = tuple(one.trials_to_reach for one in courses if one.study == counted)
     efforts = [search.effort for search in searches]
     trials = sum(one.trials for one in efforts)
     return EngineSummary(

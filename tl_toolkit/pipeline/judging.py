@@ -43,7 +43,8 @@ class Judge:
         resamples: Of every bootstrap.
 
     Attributes:
-        studies: Names of all searches, the one over all photos last.
+        studies: Names of all searches. In the last, over all photos where that has one, the landscape is scored and
+            trials are counted.
         scored: bool, shape (n,): the photos on which winners are compared.
         decides: The metric that the verdicts are about: the space's, where the comparison knows it.
     """
@@ -54,7 +55,9 @@ class Judge:
         self.space, self.fit, self.splits = space, fit, prepared.splits
         self.dataset, self.groups = prepared.dataset, prepared.audit.groups
         self.n_outer = prepared.splits.n_outer if studies is None else studies
-        self.studies = (*nested.studies(self.splits)[: self.n_outer], nested.FINAL)
+        self.studies = nested.studies(self.splits)
+        if studies is not None:
+            self.studies = self.studies[:studies] or (nested.FINAL,)
         self.scored = self.splits.outer < self.n_outer
         self.decides = space.metric if space.metric in DIFFERENCES else "weighted_f1"
         self.resamples = resamples
@@ -113,8 +116,8 @@ class Judge:
         )
 
     def landscape(self, grid: Sequence[TrainingConfig]) -> Iterator[tuple[TrainingConfig, float | None]]:
-        """Score each of ``grid`` over all photos as it is done; None where the training diverged."""
-        proposals = [Proposal(study=nested.FINAL, config=config) for config in grid]
+        """Score each of ``grid`` in the last study as it is done; None where the training diverged."""
+        proposals = [Proposal(study=self.studies[-1], config=config) for config in grid]
         for position, score, _ in self.cross_validate(self.fit, proposals):
             yield grid[position], score if np.isfinite(score) else None
 
@@ -176,5 +179,5 @@ class Judge:
             if reference and evaluations:
                 groups = self.groups[self.scored]
                 differences = judging.mean_differences(evaluations, reference, groups, resamples=self.resamples)
-            made.append(judging.summary([one.search for one in own], nested.FINAL, differences, self.decides))
+            made.append(judging.summary([one.search for one in own], self.studies[-1], differences, self.decides))
         return made

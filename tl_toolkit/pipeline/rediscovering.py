@@ -44,8 +44,8 @@ class RediscoveryOptions(SpaceOptions):
     Attributes:
         engines: Names, each searched blind.
         seeds: Searches of each engine.
-        studies: Outer folds, the first ones, that have a search inside; None for all of them. The search over all
-            photos is always made.
+        studies: Outer folds, the first ones, that have a search inside, and nothing else has; 0 for a search over all
+            photos alone. None for all of these.
         landscape: Whether to score SGD over a grid of learning rate and momentum.
     """
 

@@ -46,13 +46,13 @@ def rediscovery_record(
     """The content of ``rediscovery.json``; the settings of every single trial are in ``trials.csv``.
 
     Args:
-        studies: That have a blind search, the one over all photos last.
+        studies: That have a blind search, the one that trials are counted in last: over all photos, if that has one.
         compared: Photos of the outer folds that have one.
         decides: The metric that the verdicts are about.
         batch: Trials of a study that were asked for at once.
         targets: Study -> score of the reference, its standard error, and from which score on a trial is near it.
         reference: Its predictions of those photos; None where there are none.
-        landscape: Settings and their scores over all photos, None where training diverged; empty where not made.
+        landscape: Settings and their scores in that study, None where training diverged; empty where not made.
         searches: How each engine fared with each seed.
         engines: What the seeds of each engine come to.
         steps: Seconds of each step.
@@ -141,17 +141,26 @@ def build(folder: Path) -> Path:
 
 def render(record: Mapping[str, Any]) -> str:
     """The page as HTML; every name in it is escaped, for names are data."""
-    final = record["splits"]["studies"][-1]
+    last = record["splits"]["studies"][-1]
+    what = "drawn pictures" if record["dataset"]["is_sample"] else "photos"
     return fill(
         "rediscovery.html.j2",
         record=record,
-        final=final,
-        target=record["reference"]["targets"][final],
+        final=last,
+        where=where(last, what),
+        target=record["reference"]["targets"][last],
         answer=answer(record),
         ridge=ridge(record),
         winners=winners(record),
         figures=figures.draw(record),
     )
+
+
+def where(study: str, what: str = "photos") -> str:
+    """In words, what a study searches: ``what`` are the photos, or the pictures."""
+    if study.startswith("outer-"):
+        return f"inside outer fold {study.removeprefix('outer-')}"
+    return f"over all {what}"
 
 
 def answer(record: Mapping[str, Any]) -> str:
@@ -204,7 +213,7 @@ def ridge(record: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def winners(record: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The winners of the searches over all photos, one for each engine and seed, with their effective rates."""
+    """The winners of the last study's searches, one for each engine and seed, with their effective rates."""
     rows = []
     for search in record["searches"]:
         course = search["courses"][-1]

@@ -206,7 +206,7 @@ def _best_so_far(searches: Sequence[Sequence[float | None]]) -> np.ndarray:
 
 
 def courses(record: Mapping[str, Any]) -> Any:
-    """Best score so far of the searches over all photos, by number of trials."""
+    """Best score so far of the last study's searches, by number of trials."""
     target, better = _target(record), sign(record)
     said = []
     with canvas(7, 3.8) as (figure, axes):
