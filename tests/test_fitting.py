@@ -45,7 +45,10 @@ def test_every_job_gets_its_own_test_photos_whatever_it_shares_a_program_with() 
 
 def test_joined_heads_say_what_each_said_on_its_own_features() -> None:
     members = ["a+b", "c", "b+a", "b+c"]
-    heads = [fit_final(config(member), tables, 3, seed=0) for member in members]
+    heads = [
+        fit_final(config(member), tables, np.ones(len(tables(config(member)).labels), bool), 3, seed=0)
+        for member in members
+    ]
     parts, kernels = joined(heads, [member.split("+") for member in members], WIDTHS.__getitem__)
     assert parts == ["a", "b", "c"]
     everything = np.concatenate([FEATURES[part][:, 0] for part in parts], axis=1)

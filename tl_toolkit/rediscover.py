@@ -58,7 +58,6 @@ def tell(found: Rediscovery) -> None:
     from rich.text import Text
 
     from tl_toolkit.core.console import output
-    from tl_toolkit.sections.rediscovery import where
 
     record = found.record
     if record["dataset"]["is_sample"]:
@@ -89,7 +88,7 @@ def tell(found: Rediscovery) -> None:
     output.print(
         f"Reached: within one standard error of {settings['optimizer'].upper()} {settings['learning_rate']:g}"
         + (f" / {settings['momentum']:g}" if settings["optimizer"] == "sgd" else "")
-        + f", or better, in the search {where(record['splits']['studies'][-1])}, of {record['space']['trials']} trials"
+        + f", or better, in the search {record['splits']['where']}, of {record['space']['trials']} trials"
     )
     output.print(Text(f"Page: {found.page}"))
 

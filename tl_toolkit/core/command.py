@@ -32,7 +32,9 @@ def at_least(least: int, kind: Callable[[str], float] = int) -> Callable[[str], 
 def dataset_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """A parser of the command ``name``, with the options of everything that begins with a data set."""
     made = argparse.ArgumentParser(prog=f"python -m tl_toolkit.{name}", description=description)
-    made.add_argument("dataset", help="slash, slash_sample, or a folder that holds one folder of photos per class")
+    made.add_argument(
+        "dataset", help="slash, slash_sample, cifar10, or a folder that holds one folder of photos per class"
+    )
     made.add_argument("--data-dir", type=Path, metavar="DIR", help="where the data set is, if not in a usual place")
     made.add_argument("--no-sample", action="store_true", help="stop where the Slash photos cannot be had")
     made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")

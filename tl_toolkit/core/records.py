@@ -7,7 +7,7 @@ Arrays are NumPy arrays and must not be written to. ``n`` is the number of image
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +17,20 @@ from tl_toolkit.core.settings import require
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Labelled photos on disk.
+    """Labelled photos, as files or as arrays.
 
     Attributes:
         name: What reports call it.
-        root: Folder that ``paths`` are relative to.
-        paths: POSIX paths of the photos, length n.
+        root: Folder that ``paths`` are relative to; of arrays, the folder that they were read from.
+        paths: POSIX paths of the photos, length n; of arrays, names that look like them.
         labels: int64, shape (n,), indices into ``class_names``.
         class_names: Names of the k classes, sorted.
         source: Where the photos come from, one sentence.
         licence: What is known of the photos' licence, one sentence.
         is_sample: True where the pictures were drawn by this package and stand in for real photos.
         notes: What a reader of the result must know about how this data set came about.
+        pixels: uint8 RGB, shape (n, height, width, 3): the photos where they are arrays; None where they are files.
+        test: bool, shape (n,): the photos of the official test set; None where there is none.
     """
 
     name: str
@@ -40,15 +42,35 @@ class Dataset:
     licence: str
     is_sample: bool = False
     notes: tuple[str, ...] = ()
+    pixels: np.ndarray | None = None
+    test: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         require(self.labels.shape == (len(self.paths),), "one label a photo", labels=self.labels.shape)
+        if self.pixels is not None:
+            require(len(self.pixels) == len(self.paths), "one name a photo", pixels=self.pixels.shape)
+        if self.test is not None:
+            both = self.test.shape == self.labels.shape and 0 < self.test.sum() < len(self.test)
+            require(bool(both), "some photos in the test set and some outside", test=self.test.shape)
         require(len(self.class_names) >= 2, "at least two classes", class_names=self.class_names)
         in_range = self.labels.size > 0 and self.labels.min() >= 0 and self.labels.max() < len(self.class_names)
         require(bool(in_range), "labels are indices of classes", n_classes=len(self.class_names))
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def select(self, indices: np.ndarray) -> Dataset:
+        """The photos at ``indices``, int64, as a data set of their own; a test set only where it is not all of it."""
+        if len(indices) == len(self) and (np.diff(indices) == 1).all():
+            return self
+        test = None if self.test is None else self.test[indices]
+        return replace(
+            self,
+            paths=tuple(self.paths[i] for i in indices),
+            labels=self.labels[indices],
+            pixels=None if self.pixels is None else self.pixels[indices],
+            test=None if test is None or test.all() or not test.any() else test,
+        )
 
     @property
     def counts(self) -> np.ndarray:
@@ -96,10 +118,15 @@ class Audit:
 class Splits:
     """Nested, stratified, grouped folds: the one plan that all trials share.
 
+    Where there is an official test set, it is the only outer fold, and one search over the other photos chooses the
+    final model, which is the one that is scored.
+
     Attributes:
-        outer: int64, shape (n,): the outer fold in which each photo is scored, 0 .. n_outer - 1.
+        outer: int64, shape (n,): the outer fold in which each photo is scored, 0 .. n_outer - 1; with an official test
+            set 0 for its photos, and -1 for the others.
         inner: int64, shape (n_outer + 1, n): row f tells in which inner fold of outer fold f each photo validates,
             -1 for the photos that outer fold f scores. The last row is over all photos: it chooses the final model.
+            With an official test set there is but one row, with -1 for its photos.
         seed: What shuffled them.
         notes: Reductions of the plan that the data forced.
     """
@@ -112,6 +139,21 @@ class Splits:
     @property
     def n_outer(self) -> int:
         return int(self.outer.max()) + 1
+
+    @property
+    def official(self) -> bool:
+        """Whether the scored photos are an official test set."""
+        return len(self.inner) == 1
+
+    @property
+    def scored(self) -> np.ndarray:
+        """bool, shape (n,): the photos that are scored."""
+        return self.outer >= 0
+
+    @property
+    def final(self) -> np.ndarray:
+        """bool, shape (n,): the photos that the final model is trained on."""
+        return ~self.scored if self.official else np.ones_like(self.scored)
 
     @property
     def n_inner(self) -> int:

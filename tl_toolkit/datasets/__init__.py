@@ -7,5 +7,6 @@ REGISTRY = Registry(
     {
         "slash": "tl_toolkit.datasets.load:slash_or_sample",
         "slash_sample": "tl_toolkit.datasets.load:slash_sample",
+        "cifar10": "tl_toolkit.datasets.cifar10:load",
     },
 )

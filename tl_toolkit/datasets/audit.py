@@ -33,6 +33,9 @@ products on like backgrounds."""
 BACKBONE = "efficientnet_lite0"
 """Whose features the cosines of :data:`NEAR_DUPLICATES` are of: those of another one have other angles."""
 
+SMALL, AT_LEAST = 64, 96
+"""Photos of at most so many pixels a side, all of them, are looked at in so many: more would tell no more."""
+
 HASH_ALONE = NEAR_DUPLICATES[0][0]
 """Most bits in which the hashes of near duplicates differ where there are no features to ask. Of the pairs of Slash
 photos that differ in so few, all have a cosine above 0.5."""
@@ -86,21 +89,29 @@ class Prints:
 
 
 def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[], None] = lambda: None) -> Examination:
-    """Read, digest, decode and hash every file, on all cores; decoded photos stay in ``photos``."""
+    """Read, digest, decode and hash every file, on all cores; decoded photos stay in ``photos``.
+
+    The digest of a photo that is an array is that of its pixels.
+    """
     import imagehash
     from PIL import Image
 
     def look(index: int) -> tuple[str, int, int, np.ndarray] | Quarantined:
         try:
-            data = photos.file(index).read_bytes()
-            photo = photos.keep(index, decode_image(data))
+            if photos.pixels is None:
+                data = photos.file(index).read_bytes()
+                photo = photos.keep(index, decode_image(data))
+                width, height = upright_size(data)
+            else:
+                photo = photos[index]
+                data = photo.tobytes()
+                height, width = photo.shape[:2]
         except (BrokenImageError, OSError) as error:
             # strerror: the message of an OSError repeats the path.
             reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
             return Quarantined(path=dataset.paths[index], reason=reason)
         finally:
             advance()
-        width, height = upright_size(data)
         bits = imagehash.phash(Image.fromarray(photo)).hash.ravel()
         return hashlib.sha256(data).hexdigest(), width, height, bits
 
@@ -115,6 +126,12 @@ def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[],
         hashes=np.array([one[4] for one in found], bool).reshape(-1, 64),
         quarantined=tuple(one for one in seen if isinstance(one, Quarantined)),
     )
+
+
+def backbone_for(examination: Examination) -> str:
+    """The backbone, and its input size, whose features tell near duplicates among these photos."""
+    small = max(examination.widths.max(), examination.heights.max()) <= SMALL
+    return f"{BACKBONE}@{AT_LEAST}" if small else BACKBONE
 
 
 def group(dataset: Dataset, examination: Examination, features: np.ndarray) -> Audit:

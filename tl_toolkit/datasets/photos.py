@@ -17,10 +17,14 @@ class Photos:
         root: Folder that ``paths`` are relative to.
         paths: POSIX paths, length n.
         budget: Bytes of decoded photos to keep. Later ones are decoded again whenever they are asked for.
+        pixels: uint8 RGB, shape (n, height, width, 3): the photos themselves, where they are arrays and not files.
     """
 
-    def __init__(self, root: Path, paths: tuple[str, ...], *, budget: int = 2**30) -> None:
+    def __init__(
+        self, root: Path, paths: tuple[str, ...], *, budget: int = 2**30, pixels: np.ndarray | None = None
+    ) -> None:
         self._root, self._paths, self._left = root, paths, budget
+        self.pixels = pixels
         self._kept: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -38,6 +42,8 @@ class Photos:
             BrokenImageError: the file is not a whole photo.
             OSError: the file cannot be read.
         """
+        if self.pixels is not None:
+            return self.pixels[index]
         photo = self._kept.get(index)
         return self.keep(index, decode_image(self.file(index))) if photo is None else photo
 
@@ -52,6 +58,9 @@ class Photos:
 
     def select(self, indices: np.ndarray) -> Photos:
         """The photos at ``indices``, with what is decoded already."""
-        chosen = Photos(self._root, tuple(self._paths[i] for i in indices), budget=self._left)
+        if self.pixels is not None and len(indices) == len(self):
+            return self
+        pixels = None if self.pixels is None else self.pixels[indices]
+        chosen = Photos(self._root, tuple(self._paths[i] for i in indices), budget=self._left, pixels=pixels)
         chosen._kept = {new: self._kept[old] for new, old in enumerate(indices.tolist()) if old in self._kept}
         return chosen

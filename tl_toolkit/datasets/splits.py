@@ -2,7 +2,7 @@
 
 Invariants, each with a test of its own:
 
-- every photo is scored in exactly one outer fold;
+- every photo is scored in exactly one outer fold; with an official test set, exactly the photos of that;
 - photos of one group are never on both sides of a split, outer or inner;
 - the inner folds of an outer fold never hold a photo that this outer fold scores;
 - every class is in the training part of every split;
@@ -29,6 +29,7 @@ def make_splits(
     n_outer: int = 5,
     n_inner: int = 5,
     seed: int = 0,
+    test: np.ndarray | None = None,
 ) -> Splits:
     """Plan the folds.
 
@@ -40,10 +41,15 @@ def make_splits(
         n_inner: Inner folds of each: they choose. Reduced, and said so, where a class is too small. 0 where nothing is
             chosen.
         seed: Of the shuffles.
+        test: bool, shape (n,): an official test set, which takes the place of the outer folds. It may hold near
+            duplicates of other photos: whoever made it drew the line there.
 
     Raises:
-        UserError: a class has fewer distinct photos than outer folds, or than two inner folds would need.
+        UserError: a class has fewer distinct photos than outer folds, or than two inner folds would need; or none in
+            the official test set or outside it.
     """
+    if test is not None:
+        return _official(labels, groups, class_names, test, n_inner, seed)
     if n_outer < 2 or n_inner == 1 or n_inner < 0:
         raise UserError(f"At least 2 folds are needed, got {n_outer} outer and {n_inner} inner ones.")
     distinct = np.array([len(np.unique(groups[labels == c])) for c in range(len(class_names))])
@@ -76,6 +82,29 @@ def make_splits(
         inner[fold, rest] = _folds(labels[rest], groups[rest], n_inner, seed + fold + 1)
     inner[n_outer] = _folds(labels, groups, n_inner, seed + n_outer + 1)
     return Splits(outer=outer, inner=inner, seed=seed, notes=tuple(notes))
+
+
+def _official(
+    labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], test: np.ndarray, n_inner: int, seed: int
+) -> Splits:
+    """One outer fold, the test set; inner folds of the other photos."""
+    rest = ~test
+    notes: tuple[str, ...] = ()
+    for part, where in ((rest, "outside"), (test, "in")):
+        absent = [name for c, name in enumerate(class_names) if not (labels[part] == c).any()]
+        if absent:
+            raise UserError(f"No photo of the class {absent[0]!r} is {where} the official test set.")
+    inner = np.full((1, len(labels)), -1, np.int64)
+    if n_inner:
+        distinct = [len(np.unique(groups[rest & (labels == c)])) for c in range(len(class_names))]
+        least, name = min(distinct), class_names[int(np.argmin(distinct))]
+        if least < 2:
+            raise UserError(f"Class {name!r} has one distinct photo outside the official test set: add photos of it.")
+        if least < n_inner:
+            notes = (f"{least} inner folds instead of {n_inner}: class {name!r} has only {least} distinct photos.",)
+            n_inner = least
+        inner[0, rest] = _folds(labels[rest], groups[rest], n_inner, seed)
+    return Splits(outer=np.where(test, 0, -1), inner=inner, seed=seed, notes=notes)
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.metrics import score
 
 FINAL = "final"
-"""Name of the study over all photos, which chooses the settings of the exported model."""
+"""Name of the study over all photos, an official test set apart, which chooses the settings of the exported model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +45,9 @@ Fit = Callable[[Sequence[Job]], Iterable[tuple[int, np.ndarray]]]
 
 
 def studies(splits: Splits) -> tuple[str, ...]:
-    """``outer-0`` ..., one search inside each outer fold, and :data:`FINAL`."""
+    """``outer-0`` ..., a search inside each outer fold, and :data:`FINAL`; with an official test set that alone."""
+    if splits.official:
+        return (FINAL,)
     return (*(f"outer-{fold}" for fold in range(splits.n_outer)), FINAL)
 
 
@@ -95,7 +97,11 @@ def cross_validate(
 
 
 def outer_jobs(members: Sequence[Sequence[TrainingConfig]], splits: Splits) -> list[tuple[int, Job]]:
-    """(outer fold, job) for each of ``members[fold]``: train on what the fold does not score, predict what it does."""
+    """(outer fold, job) for each of ``members[fold]``: train on what the fold does not score, predict what it does.
+
+    Args:
+        members: For each outer fold, settings.
+    """
     tests = [splits.outer == fold for fold in range(splits.n_outer)]
     return [
         (fold, Job(config=config, train=~tests[fold], test=tests[fold]))
@@ -111,7 +117,7 @@ def outer_predictions(fit: Fit, members: Sequence[Sequence[TrainingConfig]], spl
         members: For each outer fold the settings whose probabilities are averaged.
 
     Returns:
-        Pooled probabilities, float32, shape (n, k).
+        Pooled probabilities, float32, shape (n, k); zero for photos that are not scored.
     """
     jobs = outer_jobs(members, splits)
     by_job = dict(fit([job for _, job in jobs]))

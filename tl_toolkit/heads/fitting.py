@@ -80,10 +80,9 @@ def course(
         yield *divmod(number, len(stops)), heads.only(number).probabilities(table.features[:, 0])[0]
 
 
-def fit_final(config: TrainingConfig, tables: Tables, n_classes: int, *, seed: int) -> Heads:
-    """One head, trained on all photos."""
-    table = tables(config)
-    return train_heads(table, n_classes, [HeadTask(config=config, rows=np.ones(len(table.labels), bool))], seed=seed)
+def fit_final(config: TrainingConfig, tables: Tables, rows: np.ndarray, n_classes: int, *, seed: int) -> Heads:
+    """One head, trained on the photos of ``rows``, bool of shape (n,)."""
+    return train_heads(tables(config), n_classes, [HeadTask(config=config, rows=rows)], seed=seed)
 
 
 def joined(

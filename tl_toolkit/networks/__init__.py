@@ -2,4 +2,10 @@
 
 from tl_toolkit.core.registry import Registry
 
-REGISTRY = Registry("network", {"slash_cnn": "tl_toolkit.networks.slash_cnn:NETWORK"})
+REGISTRY = Registry(
+    "network",
+    {
+        "slash_cnn": "tl_toolkit.networks.slash_cnn:NETWORK",
+        "cifar_cnn": "tl_toolkit.networks.cifar_cnn:NETWORK",
+    },
+)

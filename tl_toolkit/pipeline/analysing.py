@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,57 +45,67 @@ def analyse(
     tables: FeatureTables,
     best: Evaluation,
     members: Sequence[Sequence[TrainingConfig]],
+    final: Sequence[TrainingConfig],
+    scored_folds: int,
     options: SearchOptions,
 ) -> None:
     """Write ``analysis.json`` and thumbnails of the photos that the report shows.
 
     Args:
         best: The scored predictions.
-        members: The averaged settings of each outer fold and, last, of the exported model.
+        members: The averaged settings of each outer fold.
+        final: Those of the exported model.
+        scored_folds: Inner folds that the search scored, the first ones.
     """
     dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
+    rows = np.flatnonzero(splits.scored)
     resamples = 100 if options.smoke else 2000
-    largest = largest_class(dataset.labels, splits.outer)
-    found = of_predictions(best, dataset, largest, splits.outer, groups, resamples=resamples)
+    largest = largest_class(dataset.labels, splits.outer)[rows]
+    found = of_predictions(best, dataset.select(rows), largest, splits.outer[rows], groups[rows], resamples=resamples)
 
-    of_heads = all(config.network == FROZEN for configs in members for config in configs)
+    configs = [config for several in (*members, final) for config in several]
+    of_heads = all(config.network == FROZEN for config in configs)
     if of_heads:
-        found |= _courses(tables, prepared, members, options)
-    used = {
-        backbone
-        for configs in members
-        for c in configs
-        if c.backbone != NO_BACKBONE
-        for backbone, _ in resolve(c.backbone)
-    }
+        found |= _courses(tables, prepared, members, final[0], scored_folds, options)
+    used = {backbone for c in configs if c.backbone != NO_BACKBONE for backbone, _ in resolve(c.backbone)}
     found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
 
-    for index in pictured(found, prepared.audit):
-        keep_picture(folder, index, prepared.photos[index])
+    # Twins are counted by their places among all photos; those of an official test set are others.
+    audit = replace(prepared.audit, exact=(), near=()) if splits.official else prepared.audit
+    for index in pictured(found, audit):
+        keep_picture(folder, index, prepared.photos[int(rows[index])])
     if of_heads:
-        _explain(folder, prepared, tables, best, members[:-1], found["mistakes"], options.seed)
+        _explain(folder, prepared, tables, best, members, found["mistakes"], options.seed)
     write_json(folder / "analysis.json", plain(found))
 
 
 def _courses(
-    tables: FeatureTables, prepared: Prepared, members: Sequence[Sequence[TrainingConfig]], options: SearchOptions
+    tables: FeatureTables,
+    prepared: Prepared,
+    members: Sequence[Sequence[TrainingConfig]],
+    final: TrainingConfig,
+    scored_folds: int,
+    options: SearchOptions,
 ) -> dict[str, Any]:
     """Curves of training and of learning; of heads only, for networks would have to be trained dozens of times."""
     splits, names, labels = prepared.splits, prepared.dataset.class_names, prepared.dataset.labels
-    final = members[-1][0]
     inner = splits.inner[-1]
-    train = [inner != fold for fold in range(splits.n_inner)]
+    folds = range(scored_folds)
+    train = [(inner >= 0) & (inner != fold) for fold in folds]
     epochs = epochs_to_look(final.epochs)
     curves = training_curves(
         labels,
         train,
-        [~rows for rows in train],
+        [inner == fold for fold in folds],
         epochs,
         course(final, train, epochs, tables, len(names), seed=options.seed),
     )
+    if splits.official:
+        # A learning curve would score the test set again and again.
+        return {"curves": curves}
     learning = learning_curve(
         lambda jobs, seed: fit(jobs, tables, len(names), seed=seed),
-        [configs[0] for configs in members[:-1]],
+        [configs[0] for configs in members],
         labels,
         prepared.audit.groups,
         splits,
@@ -119,6 +130,30 @@ def largest_class(labels: np.ndarray, outer: np.ndarray) -> np.ndarray:
     for fold in np.unique(outer):
         said[outer == fold] = np.bincount(labels[outer != fold]).argmax()
     return said
+
+
+def without_twins(best: Evaluation, prepared: Prepared, *, resamples: int) -> dict[str, Any] | None:
+    """The score on those photos of an official test set that have no near duplicate among the others.
+
+    None where there is no official test set.
+    """
+    splits, groups = prepared.splits, prepared.audit.groups
+    if not splits.official:
+        return None
+    rows = splits.scored
+    apart = ~np.isin(groups[rows], groups[~rows])
+    metrics = None
+    if apart.any():
+        metrics = evaluate(
+            "without near duplicates",
+            best.labels[apart],
+            best.probabilities[apart],
+            groups[rows][apart],
+            splits.outer[rows][apart],
+            prepared.dataset.class_names,
+            resamples=resamples,
+        ).metrics
+    return {"left_out": int((~apart).sum()), "n": int(apart.sum()), "metrics": metrics}
 
 
 def of_predictions(
@@ -175,7 +210,8 @@ def _explain(
     seed: int,
 ) -> None:
     """Write where the models looked that made these mistakes: each photo's is that of the fold that left it out."""
-    folds = prepared.splits.outer
+    places = np.flatnonzero(prepared.splits.scored)
+    folds = prepared.splits.outer[places]
     jobs = outer_jobs(members, prepared.splits)
     heads = dict(trained([job for _, job in jobs], tables, len(prepared.dataset.class_names), seed=seed))
     kernels: list[np.ndarray] = []
@@ -193,24 +229,26 @@ def _explain(
         kernels.append(several.mean(0))
         for part in together:
             wanted[part] += shown[folds[shown] == fold].tolist()
-    maps = {part: _maps(*part, indices, prepared) for part, indices in wanted.items() if indices}
+    maps = {
+        part: dict(zip(indices, _maps(*part, places[indices], prepared), strict=True))
+        for part, indices in wanted.items()
+        if indices
+    }
     for index in shown.tolist():
-        photo, fold = prepared.photos[index], int(folds[index])
+        photo, fold = prepared.photos[int(places[index])], int(folds[index])
         kernel = kernels[fold][:, best.probabilities[index].argmax()]
         heat = grad_cam([maps[part][index] for part in parts[fold]], kernel, photo.shape[:2])
         keep_picture(folder, index, overlay(photo, heat), "cam")
 
 
-def _maps(backbone: Backbone, side: int, indices: Sequence[int], prepared: Prepared) -> dict[int, np.ndarray]:
-    """Photo -> the backbone's last maps, float32 (places high, places wide, n_features)."""
+def _maps(backbone: Backbone, side: int, indices: np.ndarray, prepared: Prepared) -> Iterator[np.ndarray]:
+    """The backbone's last maps of each photo, float32 (places high, places wide, n_features)."""
     tf = tensorflow()
     model = backbone.build(side, pooled=False)
     look = tf.function(
         lambda pixels: model(pixels, training=False), input_signature=[tf.TensorSpec((None, side, side, 3), tf.float32)]
     )
-    found: dict[int, np.ndarray] = {}
     for start in range(0, len(indices), _BATCH):
-        batch = indices[start : start + _BATCH]
+        batch = indices[start : start + _BATCH].tolist()
         pixels = tf.concat([tf.image.resize(prepared.photos[i][None], (side, side)) for i in batch], 0)
-        found.update(zip(batch, look(pixels).numpy(), strict=True))
-    return found
+        yield from look(pixels).numpy()

@@ -54,28 +54,33 @@ def baseline_settings(mode: str, prepared: Prepared, *, smoke: bool) -> Training
     return replace(config, epochs=epochs) if epochs else None
 
 
-def baseline(
-    mode: str, prepared: Prepared, trainer: Trainer, best: Evaluation, *, smoke: bool, resamples: int, display: Progress
-) -> dict[str, Any] | None:
-    """Train the network with the reference settings inside each outer fold, and compare.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OuterTrainings:
+    """One network trained inside each outer fold.
+
+    Attributes:
+        probabilities: float32, shape (n, k); zero for photos that are not scored, NaN where training diverged.
+        epochs: Trained in each fold.
+        seconds: Of all trainings, whenever they were made.
+        reused: Folds that the cache had.
+    """
+
+    probabilities: np.ndarray
+    epochs: tuple[int, ...]
+    seconds: float
+    reused: int
+
+
+def outer_trainings(config: TrainingConfig, prepared: Prepared, trainer: Trainer, display: Progress) -> OuterTrainings:
+    """Train a network inside each outer fold, and predict what the fold scores.
 
     Each fold's predictions are kept in the cache: a second run on the same data does not train them again, and one that
     was killed goes on.
-
-    Args:
-        best: Predictions of the run that the baseline is compared with.
-
-    Returns:
-        The ``baseline`` of ``run.json``; None where the budget does not allow one epoch.
     """
     dataset, outer = prepared.dataset, prepared.splits.outer
-    config = baseline_settings(mode, prepared, smoke=smoke)
-    if config is None:
-        note(f"No quick baseline: one epoch on these {len(dataset)} photos exceeds its budget; use --baseline full.")
-        return None
     probabilities = np.zeros((len(dataset), len(dataset.class_names)), np.float32)
     epochs, seconds, reused = [], [], 0
-    task = display.add_task(f"Baseline {NETWORK} (epochs)", total=config.epochs * prepared.splits.n_outer)
+    task = display.add_task(f"{config.network} (epochs)", total=config.epochs * prepared.splits.n_outer)
     for fold in range(prepared.splits.n_outer):
         test = outer == fold
         folder = cache_folder() / "baselines" / trainer.identity(config, ~test, test)[:24]
@@ -99,30 +104,53 @@ def baseline(
         epochs.append(int(losses))
         seconds.append(float(took))
     display.remove_task(task)
+    return OuterTrainings(probabilities=probabilities, epochs=tuple(epochs), seconds=sum(seconds), reused=reused)
+
+
+def baseline(
+    mode: str, prepared: Prepared, trainer: Trainer, best: Evaluation, *, smoke: bool, resamples: int, display: Progress
+) -> dict[str, Any] | None:
+    """Train the network with the reference settings inside each outer fold, and compare.
+
+    Args:
+        best: Predictions of the run that the baseline is compared with.
+
+    Returns:
+        The ``baseline`` of ``run.json``; None where the budget does not allow one epoch.
+    """
+    dataset, outer = prepared.dataset, prepared.splits.outer
+    config = baseline_settings(mode, prepared, smoke=smoke)
+    if config is None:
+        note(f"No quick baseline: one epoch on these {len(dataset)} photos exceeds its budget; use --baseline full.")
+        return None
+    made = outer_trainings(config, prepared, trainer, display)
+    probabilities = made.probabilities
     about = {
         "network": NETWORK,
         "mode": mode,
         "settings": asdict(config),
-        "epochs": epochs,
-        "seconds": sum(seconds),
-        "folds_reused": reused,
+        "epochs": made.epochs,
+        "seconds": made.seconds,
+        "folds_reused": made.reused,
     }
-    if not np.isfinite(probabilities).all():
+    rows = np.flatnonzero(prepared.splits.scored)
+    groups = prepared.audit.groups[rows]
+    if not np.isfinite(probabilities[rows]).all():
         warn(f"The baseline {NETWORK} diverged: the report goes without its score.")
         return {**about, "error": "training diverged: probabilities are not finite"}
     scored = evaluate(
         f"{NETWORK} from scratch",
-        dataset.labels,
-        probabilities,
-        prepared.audit.groups,
-        outer,
+        dataset.labels[rows],
+        probabilities[rows],
+        groups,
+        outer[rows],
         dataset.class_names,
         resamples=resamples,
     )
     return {
         **about,
         **evaluated(scored),
-        "comparison": compare(best, scored, prepared.audit.groups, resamples=resamples),
+        "comparison": compare(best, scored, groups, resamples=resamples),
     }
 
 
@@ -138,6 +166,9 @@ def original_protocol(
     dataset, outer = prepared.dataset, prepared.splits.outer
     config = baseline_settings(mode, prepared, smoke=smoke)
     if config is None:
+        return None
+    if prepared.splits.official:
+        warn("The original protocol leaks on purpose, which an official test set does not allow: it is left out.")
         return None
     everything, fifth = np.ones(len(dataset), bool), outer == 0
     task = display.add_task("Original protocol, which leaks (epochs)", total=2 * config.epochs)

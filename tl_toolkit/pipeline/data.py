@@ -19,6 +19,9 @@ from tl_toolkit.datasets.photos import Photos
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.pipeline.options import DataOptions
 
+HOLDOUTS = 10
+"""Inner folds where there is an official test set: a tenth of the other photos validates."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
@@ -60,7 +63,7 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
     """Audit the photos, and plan the folds."""
     what = "drawn pictures" if dataset.is_sample else "photos"
     with watch.step("audit", f"Reading {len(dataset)} {what} in {len(dataset.class_names)} classes"):
-        photos = Photos(dataset.root, dataset.paths)
+        photos = Photos(dataset.root, dataset.paths, pixels=dataset.pixels)
         with progress() as display:
             task = display.add_task("Reading photos", total=len(dataset))
             examination = auditing.examine(dataset, photos, lambda: display.advance(task))
@@ -69,23 +72,24 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
         if len(examination.readable) == 0:
             raise UserError(f"None of the {len(dataset)} files in {dataset.root} can be read as a photo.")
         photos = photos.select(examination.readable)
-        dataset = replace(
-            dataset,
-            paths=tuple(dataset.paths[i] for i in examination.readable),
-            labels=dataset.labels[examination.readable],
-        )
+        dataset = dataset.select(examination.readable)
         clean = ViewSource(ids=examination.sha256, key="clean", views=1, pixels=lambda index, _view: photos[index])
         with progress() as display:
             task = display.add_task("Looking for near duplicates", total=len(photos))
-            features = bank.features(auditing.BACKBONE, clean, lambda done: display.advance(task, done))
+            backbone = auditing.backbone_for(examination)
+            features = bank.features(backbone, clean, lambda done: display.advance(task, done))
         audit = auditing.group(dataset, examination, features[:, 0])
+    n_inner = options.inner_folds
+    if n_inner and dataset.test is not None:
+        n_inner = HOLDOUTS
     splits = make_splits(
         dataset.labels,
         audit.groups,
         dataset.class_names,
         n_outer=3 if options.smoke else options.folds,
-        n_inner=min(2, options.inner_folds) if options.smoke else options.inner_folds,
+        n_inner=min(2, n_inner) if options.smoke else n_inner,
         seed=options.seed,
+        test=dataset.test,
     )
     for text in splits.notes:
         warn(text)
@@ -97,14 +101,13 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
 
 
 def _first_of_each_class(dataset: Dataset, most: int) -> Dataset:
+    part = np.zeros(len(dataset), bool) if dataset.test is None else dataset.test
     rank = np.zeros(len(dataset), np.int64)
     for c in range(len(dataset.class_names)):
-        members = dataset.labels == c
-        rank[members] = np.arange(members.sum())
-    chosen = np.flatnonzero(rank < most)
+        for own in (part, ~part):
+            members = own & (dataset.labels == c)
+            rank[members] = np.arange(members.sum())
     return replace(
-        dataset,
-        paths=tuple(dataset.paths[i] for i in chosen),
-        labels=dataset.labels[chosen],
+        dataset.select(np.flatnonzero(rank < most)),
         notes=(*dataset.notes, f"A smoke run: at most {most} photos of each class, few folds and trials."),
     )

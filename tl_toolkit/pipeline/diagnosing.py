@@ -7,12 +7,13 @@ from tl_toolkit.core import diagnosis
 from tl_toolkit.core.diagnosis import Finding
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import CACHE_VARIABLE, cache_folder
-from tl_toolkit.datasets import slash
+from tl_toolkit.datasets import cifar10, slash
 
 
 def diagnose() -> list[Finding]:
     """What this machine has of what the main job needs: ``python -m tl_toolkit.doctor``."""
-    findings = [*diagnosis.machine(), *diagnosis.variables(slash.DATA_VARIABLE, slash.URL_VARIABLE, CACHE_VARIABLE)]
+    variables = slash.DATA_VARIABLE, slash.URL_VARIABLE, cifar10.URL_VARIABLE, CACHE_VARIABLE
+    findings = [*diagnosis.machine(), *diagnosis.variables(*variables)]
     findings.append(diagnosis.folder("cache", cache_folder()))
     findings.append(diagnosis.folder("downloaded data", slash.user_folder()))
     found = slash.locate(None)

@@ -36,8 +36,8 @@ from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_heads, classifier_of_networks
 from tl_toolkit.heads.fitting import fit_final, joined
 from tl_toolkit.networks import REGISTRY as NETWORKS
-from tl_toolkit.pipeline.analysing import analyse
-from tl_toolkit.pipeline.baseline import baseline, original_protocol
+from tl_toolkit.pipeline.analysing import analyse, without_twins
+from tl_toolkit.pipeline.baseline import baseline, original_protocol, outer_trainings
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.fitting import fitter, trainer_of
 from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
@@ -126,13 +126,15 @@ def _search(
     with progress() as display:
         tables = FeatureTables(bank, labels, lambda config: views_of(prepared, config, options.seed), display)
         trainer = trainer_of(prepared, options.seed, scratch=folder / "unfinished")
-        with watch.step("search", f"Searching: {space.trials} trials in each of {splits.n_outer + 1} searches"):
-            total = space.trials * (splits.n_outer + 1)
+        studies = nested.studies(splits)
+        times = f" in each of {len(studies)} searches" if len(studies) > 1 else ""
+        with watch.step("search", f"Searching: {space.trials} trials{times}"):
+            total = space.trials * len(studies)
             task = display.add_task("Trials", total=total)
             fit = fitter(tables, trainer, n_classes, seed=options.seed, epochs=_shown(display))
             found = engine(
                 space,
-                nested.studies(splits),
+                studies,
                 lambda trials: nested.cross_validate(fit, trials, labels, splits, space.metric, space.scored_folds),
                 lambda values: config_from(space, values),
                 batch=min(16, max(2, space.trials // 2)),
@@ -148,38 +150,54 @@ def _search(
         if found.stopped != "finished":
             warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
 
-        with watch.step("evaluation", "Scoring on the outer folds"):
-            chosen = {study: found.best(study, n_members) for study in nested.studies(splits)}
-            members = [[trial.config for trial in trials] for trials in chosen.values()]
+        where = "official test set" if splits.official else "outer folds"
+        with watch.step("evaluation", f"Scoring on the {where}"):
+            chosen = {study: found.best(study, n_members) for study in studies}
+            final = [trial.config for trial in chosen[nested.FINAL]]
+            outer = studies if splits.official else studies[:-1]
+            members = [[trial.config for trial in chosen[study]] for study in outer]
+            rows = np.flatnonzero(splits.scored)
+            part = dataset.select(rows)
 
-            def scored(title: str, members: Sequence[Sequence[TrainingConfig]]) -> Evaluation:
-                probabilities = nested.outer_predictions(fit, members, splits)
-                if not np.isfinite(probabilities).all():
+            def scored(title: str, probabilities: np.ndarray) -> Evaluation:
+                if not np.isfinite(probabilities[rows]).all():
                     raise UserError(
                         f"Of the {title}, some diverged when trained on a whole outer fold: lower the learning rates "
                         f"in the space {space.name}."
                     )
                 return evaluate(
-                    title, labels, probabilities, groups, splits.outer, dataset.class_names, resamples=resamples
+                    title,
+                    part.labels,
+                    probabilities[rows],
+                    groups[rows],
+                    splits.outer[rows],
+                    part.class_names,
+                    resamples=resamples,
                 )
 
             resamples = 200 if options.smoke else 2000
-            best = scored("search winners", members[:-1])
-            reference = scored("reference settings", [[space.reference]] * splits.n_outer)
-            comparison = compare(best, reference, groups, resamples=resamples)
+            folds = min(splits.n_inner, space.scored_folds or splits.n_inner)
+            best = scored("search winners", nested.outer_predictions(fit, members, splits))
+            if space.reference.network in NETWORKS:
+                # Kept from run to run, and what the baseline of another run is, too.
+                said = outer_trainings(space.reference, prepared, trainer, display).probabilities
+            else:
+                said = nested.outer_predictions(fit, [[space.reference]] * splits.n_outer, splits)
+            reference = scored("reference settings", said)
+            comparison = compare(best, reference, groups[rows], resamples=resamples)
         late = options.timeout is not None and watch.total() >= options.timeout
         hurry = late or found.stopped in ("timeout", "interrupted")
         scratch = _from_scratch(options, prepared, trainer, best, watch, display, hurry=hurry)
         with watch.step("export", "Training and exporting the final model"):
-            model = export_final(folder / "model", tables, trainer, prepared, members[-1], options.seed)
+            model = export_final(folder / "model", tables, trainer, prepared, final, options.seed)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
             try:
-                analyse(folder, prepared, tables, best, members, options)
+                analyse(folder, prepared, tables, best, members, final, folds, options)
             except KeyboardInterrupt:
                 warn("Interrupted: the report goes without the analysis.")
     with watch.step("report", "Writing the report"):
         write_text(folder / "trials.csv", record.trials_table(found))
-        write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))
+        write_text(folder / "predictions.csv", record.predictions_table(part, splits.outer[rows], best))
         run = record.run_record(
             dataset=dataset,
             audit=prepared.audit,
@@ -190,6 +208,7 @@ def _search(
             found=found,
             members={study: [trial.number for trial in trials] for study, trials in chosen.items()},
             evaluation=best,
+            without_twins=without_twins(best, prepared, resamples=resamples),
             reference=reference,
             comparison=comparison,
             **scratch,
@@ -258,17 +277,20 @@ def export_final(
     members: Sequence[TrainingConfig],
     seed: int,
 ) -> ExportedModel:
-    """Train the final settings on all photos, write the model file, and check it on photos of every class."""
-    dataset = prepared.dataset
+    """Train the final settings, write the model file, and check it on photos of every class.
+
+    It is trained on all photos, but for those of an official test set.
+    """
+    dataset, rows = prepared.dataset, prepared.splits.final
     checked = np.sort(np.unique(dataset.labels, return_index=True)[1][:64])
     photos = [prepared.photos[i] for i in checked]
     if members[0].network != FROZEN:
-        everything, some = np.ones(len(dataset), bool), np.isin(np.arange(len(dataset)), checked)
-        networks = [trainer.model(trainer.train(config, everything)) for config in members]
+        some = np.isin(np.arange(len(dataset)), checked)
+        networks = [trainer.model(trainer.train(config, rows)) for config in members]
         said = [trainer.exact(network, config, some) for network, config in zip(networks, members, strict=True)]
         averaged = classifier_of_networks(networks, dataset.class_names)
         return EXPORTERS.get("keras")(folder, averaged, photos, np.mean(said, axis=0))
-    heads = [fit_final(config, tables, len(dataset.class_names), seed=seed) for config in members]
+    heads = [fit_final(config, tables, rows, len(dataset.class_names), seed=seed) for config in members]
     said = [
         head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)
     ]

@@ -25,7 +25,7 @@ from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_networks
 from tl_toolkit.networks import REGISTRY as NETWORKS
-from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured
+from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
 from tl_toolkit.pipeline.fitting import trainer_of
 from tl_toolkit.pipeline.options import TrainOptions
@@ -112,6 +112,8 @@ def _train(
     outer = prepared.splits.outer
     end = watch.started + options.timeout if options.timeout else float("inf")
 
+    if options.cross_validate and prepared.splits.official:
+        raise UserError(f"{prepared.dataset.name} has an official test set: leave --cross-validate out.")
     tests = [outer == fold for fold in range(prepared.splits.n_outer if options.cross_validate else 1)]
     plans = [(f"fold-{fold}", ~test, test) for fold, test in enumerate(tests)]
     if options.cross_validate:
@@ -153,7 +155,7 @@ def _train(
         warn(f"Cut short by the timeout, of {config.epochs} epochs: {epochs}. To go on: --resume {folder}")
 
     scored = np.any(tests, axis=0)
-    part = _scored(prepared, scored)
+    part = prepared.dataset.select(np.flatnonzero(scored))
     with watch.step("evaluation", f"Scoring {int(scored.sum())} photos that took no part in training"):
         best = evaluate(
             "held-out photos",
@@ -169,14 +171,14 @@ def _train(
     with watch.step("analysis", "Looking into the result: calibration, mistakes"):
         _analyse(folder, prepared, part, scored, best, done[0], config, smoke=options.smoke)
     with watch.step("report", "Writing the report"):
-        folds = replace(prepared.splits, outer=outer[scored])
-        write_text(folder / "predictions.csv", record.predictions_table(part, folds, best))
+        write_text(folder / "predictions.csv", record.predictions_table(part, outer[scored], best))
         run = record.training_record(
             dataset=prepared.dataset,
             audit=prepared.audit,
             splits=prepared.splits,
             seed=options.seed,
             evaluation=best,
+            without_twins=without_twins(best, prepared, resamples=200 if options.smoke else 2000),
             model=model,
             steps=watch.steps,
             total_seconds=watch.total(),
@@ -239,16 +241,6 @@ def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -
     if other:
         raise UserError(f"{options.resume} was begun with other {', '.join(other)}: run the same command as then.")
     return options.resume
-
-
-def _scored(prepared: Prepared, scored: np.ndarray) -> Dataset:
-    """The photos that were scored as a data set of their own."""
-    indices = np.flatnonzero(scored)
-    return replace(
-        prepared.dataset,
-        paths=tuple(prepared.dataset.paths[i] for i in indices),
-        labels=prepared.dataset.labels[indices],
-    )
 
 
 def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared) -> ExportedModel:

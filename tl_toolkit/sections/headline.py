@@ -57,6 +57,10 @@ def compute(saved: SavedRun) -> Headline:
     """The model, and what it is compared with, as far as that was computed."""
     run = saved.run
     rows = [Rival(title="this model", metrics=run["evaluation"]["metrics"])]
+    twins = run.get("without_twins")
+    if twins and twins["metrics"] and twins["left_out"]:
+        title = f"this model, without the {twins['left_out']} that have near duplicates in training"
+        rows.append(Rival(title=title, metrics=twins["metrics"]))
     if "search" in run:
         rows.append(
             Rival(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from tl_toolkit.core.files import csv_text
 from tl_toolkit.core.records import Audit, Comparison, Dataset, Evaluation, ExportedModel, Splits
 from tl_toolkit.core.runs import environment, plain
@@ -26,8 +28,9 @@ def run_record(
     **common: Any,
 ) -> dict[str, Any]:
     """The content of ``run.json`` of a search; ``common`` are the arguments of :func:`_common`."""
-    outer = [study for study in members if study.startswith("outer-")]
     final = found.winner("final")
+    # With an official test set the one search chose what is scored on it.
+    outer = [study for study in members if study.startswith("outer-")] or ["final"]
     inner = [found.winner(study).score for study in outer]
     search = {
         "engine": engine,
@@ -65,6 +68,7 @@ def _common(
     splits: Splits,
     seed: int,
     evaluation: Evaluation,
+    without_twins: dict[str, Any] | None,
     model: ExportedModel,
     steps: dict[str, float],
     total_seconds: float,
@@ -101,10 +105,13 @@ def _common(
         "splits": {
             "n_outer": splits.n_outer,
             "n_inner": splits.n_inner,
+            "official_test_set": splits.official,
+            "n_scored": int(splits.scored.sum()),
             "seed": splits.seed,
             "notes": splits.notes,
         },
         "evaluation": evaluated(evaluation),
+        "without_twins": without_twins,
         **own,
         "features": {"computed": computed, "reused": reused},
         "model": model,
@@ -146,8 +153,13 @@ def trials_table(found: SearchResult) -> str:
     return csv_text(rows, list(rows[0]))
 
 
-def predictions_table(dataset: Dataset, splits: Splits, evaluation: Evaluation) -> str:
-    """``predictions.csv``: one line a photo, as predicted by the model of the outer fold that left it out."""
+def predictions_table(dataset: Dataset, outer: np.ndarray, evaluation: Evaluation) -> str:
+    """``predictions.csv``: one line a photo, as predicted by the model of the outer fold that left it out.
+
+    Args:
+        dataset: The n photos that were scored.
+        outer: int64, shape (n,): the fold that scored each.
+    """
     names = dataset.class_names
     rows = []
     for i, path in enumerate(dataset.paths):
@@ -155,7 +167,7 @@ def predictions_table(dataset: Dataset, splits: Splits, evaluation: Evaluation) 
         rows.append(
             {
                 "path": path,
-                "fold": int(splits.outer[i]),
+                "fold": int(outer[i]),
                 "label": names[dataset.labels[i]],
                 "predicted": names[int(probabilities.argmax())],
                 **{f"p_{name}": f"{p:.6f}" for name, p in zip(names, probabilities, strict=True)},

@@ -86,7 +86,13 @@ def rediscovery_record(
                 "pruning": space.pruning,
                 "batch": batch,
             },
-            "splits": {"n_outer": splits.n_outer, "n_inner": splits.n_inner, "studies": studies, "compared": compared},
+            "splits": {
+                "n_outer": splits.n_outer,
+                "n_inner": splits.n_inner,
+                "studies": studies,
+                "where": where(studies[-1], "drawn pictures" if dataset.is_sample else "photos"),
+                "compared": compared,
+            },
             "decides": decides,
             "reference": {
                 "settings": space.reference,
@@ -142,12 +148,10 @@ def build(folder: Path) -> Path:
 def render(record: Mapping[str, Any]) -> str:
     """The page as HTML; every name in it is escaped, for names are data."""
     last = record["splits"]["studies"][-1]
-    what = "drawn pictures" if record["dataset"]["is_sample"] else "photos"
     return fill(
         "rediscovery.html.j2",
         record=record,
         final=last,
-        where=where(last, what),
         target=record["reference"]["targets"][last],
         answer=answer(record),
         ridge=ridge(record),
@@ -156,8 +160,8 @@ def render(record: Mapping[str, Any]) -> str:
     )
 
 
-def where(study: str, what: str = "photos") -> str:
-    """In words, what a study searches: ``what`` are the photos, or the pictures."""
+def where(study: str, what: str) -> str:
+    """In words, what a study searches: ``what`` are photos, or drawn pictures."""
     if study.startswith("outer-"):
         return f"inside outer fold {study.removeprefix('outer-')}"
     return f"over all {what}"

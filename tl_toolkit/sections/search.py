@@ -27,6 +27,7 @@ class SearchRecord:
         explained: Out-of-bag R2 of the model behind the importances.
         reference, winner: Settings.
         inner: Mean inner score of the outer folds' single winners; ``outer`` is what their averages scored.
+        official: Whether an official test set takes the place of the outer folds.
         fold_scores: title -> score on each outer fold.
         seed_scores: Accuracy of the folds' single winners, trained with other seeds; empty where it was not measured.
     """
@@ -42,6 +43,7 @@ class SearchRecord:
     winner: Mapping[str, Any]
     inner: float
     outer: float | None
+    official: bool
     fold_scores: Mapping[str, tuple[float, ...]]
     seed_scores: tuple[float, ...]
 
@@ -83,6 +85,7 @@ def compute(saved: SavedRun) -> SearchRecord | None:
         reference=search["reference"]["settings"],
         winner=search["best"],
         inner=search["outer_winners_inner_score"],
+        official=bool(saved.run["splits"].get("official_test_set")),
         outer=saved.run["evaluation"]["metrics"].get(search["metric"], {}).get("value"),
         fold_scores={
             "this model": tuple(saved.run["evaluation"]["fold_metrics"]["accuracy"]),

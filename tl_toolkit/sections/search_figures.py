@@ -154,7 +154,7 @@ def _spread(record: SearchRecord) -> Any:
     import seaborn
 
     rows = dict(record.fold_scores)
-    titles = [f"{title}, by outer fold" for title in rows]
+    titles = list(rows) if record.official else [f"{title}, by outer fold" for title in rows]
     values = list(rows.values())
     if record.seed_scores:
         titles.append("single winners, by seed (all folds)")

@@ -1,0 +1,126 @@
+"""A data set of arrays with an official test set: one search chooses, and the test set is scored once."""
+
+from __future__ import annotations
+
+import csv
+import json
+from importlib import resources
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from conftest import CLASSES
+
+from tl_toolkit import pipeline
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.records import Dataset
+from tl_toolkit.datasets.sample import draw
+from tl_toolkit.datasets.splits import make_splits
+from tl_toolkit.pipeline import data
+
+SPACE = """
+metric: accuracy
+trials: 4
+scored_folds: 1
+parameters:
+  optimizer: {choices: [sgd, adam]}
+  learning_rate: {low: 1e-3, high: 1e-1, log: true}
+fixed: {backbone: efficientnet_lite0@96, epochs: 5, batch_size: 16}
+reference: {learning_rate: 0.01, momentum: 0.7}
+"""
+
+PER_CLASS, TESTED = 12, 4
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Dataset:
+    """Drawn pictures of 32 pixels; the last of each class are the test set, and one of them is a training picture."""
+    pixels, labels, test = [], [], []
+    for label, name in enumerate(CLASSES):
+        for number in range(1, PER_CLASS + 1):
+            pixels.append(np.asarray(draw(name, number).resize((32, 32)).convert("RGB")))
+            labels.append(label)
+            test.append(number > PER_CLASS - TESTED)
+    pixels[PER_CLASS - 1] = pixels[0]
+    return Dataset(
+        name="arrays",
+        root=Path(),
+        paths=tuple(f"{CLASSES[label]}/{i:03d}.png" for i, label in enumerate(labels)),
+        labels=np.array(labels),
+        class_names=CLASSES,
+        source="drawn",
+        licence="Apache-2.0",
+        pixels=np.stack(pixels),
+        test=np.array(test),
+    )
+
+
+@pytest.fixture(scope="module")
+def searched(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Outcome:
+    out = tmp_path_factory.mktemp("official")
+    (out / "space.yaml").write_text(SPACE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+        return pipeline.search(
+            pipeline.SearchOptions(dataset="arrays", space=str(out / "space.yaml"), out=out, baseline="quick", trials=4)
+        )
+
+
+def test_the_test_set_is_the_only_fold_and_takes_no_part_in_the_search() -> None:
+    labels, test = np.tile([0, 1], 20), np.arange(40) >= 30
+    splits = make_splits(labels, np.arange(40), ("a", "b"), n_inner=3, seed=0, test=test)
+    assert splits.official
+    assert splits.n_outer == 1
+    assert (splits.scored == test).all()
+    assert (splits.final == ~test).all()
+    assert ((splits.inner[0] < 0) == test).all()
+    assert splits.n_inner == 3
+
+
+def test_a_test_set_without_a_class_is_refused() -> None:
+    labels = np.tile([0, 1], 20)
+    with pytest.raises(UserError, match="'b' is in the official"):
+        make_splits(labels, np.arange(40), ("a", "b"), test=(np.arange(40) >= 30) & (labels == 0))
+    with pytest.raises(UserError, match="'b' is outside"):
+        make_splits(labels, np.arange(40), ("a", "b"), test=(np.arange(40) >= 30) | (labels == 1))
+
+
+def test_the_run_scores_the_test_set_and_keeps_to_the_schema(searched: pipeline.Outcome, arrays: Dataset) -> None:
+    run = json.loads((searched.folder / "run.json").read_text())
+    jsonschema.validate(run, json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text()))
+    assert run["splits"]["official_test_set"]
+    assert run["splits"]["n_scored"] == len(CLASSES) * TESTED
+    assert run["search"]["n_trials"] == 4
+    with (searched.folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert arrays.test is not None
+    assert [row["path"] for row in rows] == [arrays.paths[i] for i in np.flatnonzero(arrays.test)]
+    right = np.mean([row["label"] == row["predicted"] for row in rows])
+    assert run["evaluation"]["metrics"]["accuracy"]["value"] == pytest.approx(right)
+    assert len(run["baseline"]["epochs"]) == 1
+
+
+def test_the_exported_model_is_the_one_that_was_scored(searched: pipeline.Outcome, arrays: Dataset) -> None:
+    import keras
+
+    model = keras.saving.load_model(searched.folder / "model" / "model.keras")
+    assert arrays.test is not None
+    assert arrays.pixels is not None
+    said = np.asarray(model(arrays.pixels[arrays.test])["probabilities"])
+    with (searched.folder / "predictions.csv").open(newline="") as file:
+        kept = np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in csv.DictReader(file)])
+    np.testing.assert_allclose(said, kept, atol=1e-3)
+
+
+def test_the_score_without_what_training_has_seen(searched: pipeline.Outcome) -> None:
+    apart = searched.run["without_twins"]
+    assert apart["n"] == len(CLASSES) * TESTED - apart["left_out"]
+    assert apart["left_out"] >= 1
+    assert 0 <= apart["metrics"]["accuracy"]["value"] <= 1
+
+
+def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:
+    page = (searched.folder / "index.html").read_text(encoding="utf-8")
+    assert "official test set" in page
+    assert "outer fold" not in page.split("<main")[-1]
