@@ -178,3 +178,19 @@ def test_a_class_in_one_group_is_refused_however_many_photos_it_has() -> None:
     groups[30:130] = 30  # and one photo on its own
     with pytest.raises(UserError, match=r"'b' has 101 readable photos \(2 without near duplicates\)"):
         make_splits(labels, groups, ("a", "b"), n_outer=2, n_inner=2)
+
+
+def test_many_photos_are_split_by_the_same_rules() -> None:
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 40_000, 50_000)
+    labels = (groups % 7 > 4).astype(np.int64) + (groups % 11 == 0)
+    test = groups % 10 == 0
+    splits = make_splits(labels, groups, ("a", "b", "c"), n_inner=10, seed=3, test=test)
+    inner = splits.inner[0]
+    assert (inner[test] == -1).all()
+    rest = ~test
+    assert len(np.unique(np.stack([groups[rest], inner[rest]]), axis=1).T) == len(np.unique(groups[rest]))
+    _, first = np.unique(np.where(rest, groups, -1), return_index=True)
+    for c in range(3):
+        of_class = first[1:][labels[first[1:]] == c]
+        assert np.bincount(inner[of_class], minlength=10) / len(of_class) == pytest.approx(np.full(10, 0.1), abs=0.002)

@@ -192,8 +192,9 @@ def compare(first: Prints, second: Prints) -> tuple[np.ndarray, np.ndarray | Non
     return distance, cosine, near
 
 
-def _near_pairs(hashes: np.ndarray, features: np.ndarray, rows: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs first < second of near duplicates, ``rows`` photos against all at a time."""
+def _near_pairs(hashes: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs first < second of near duplicates, so many photos against all at a time as 128 MiB a matrix allow."""
+    rows = max(1, min(1024, 2**25 // max(1, len(hashes))))
     prints = Prints.of(hashes, features)
     pairs = []
     for start in range(0, len(hashes), rows):
