@@ -134,19 +134,25 @@ def backbone_for(examination: Examination) -> str:
     return f"{BACKBONE}@{AT_LEAST}" if small else BACKBONE
 
 
-def group(dataset: Dataset, examination: Examination, features: np.ndarray) -> Audit:
+def group(
+    dataset: Dataset,
+    examination: Examination,
+    features: np.ndarray,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Audit:
     """Group duplicates and near duplicates.
 
     Args:
         dataset: The readable photos only.
         examination: Of the same photos.
         features: float32, shape (n, d): pooled features of the clean photos.
+        advance: Called with numbers of photos that were compared with all others, for progress.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     n = len(dataset)
-    first, second = _near_pairs(examination.hashes, features)
+    first, second = _near_pairs(examination.hashes, features, advance)
     by_digest: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(examination.sha256):
         by_digest[digest].append(index)
@@ -192,7 +198,9 @@ def compare(first: Prints, second: Prints) -> tuple[np.ndarray, np.ndarray | Non
     return distance, cosine, near
 
 
-def _near_pairs(hashes: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _near_pairs(
+    hashes: np.ndarray, features: np.ndarray, advance: Callable[[int], None] = lambda _: None
+) -> tuple[np.ndarray, np.ndarray]:
     """All pairs first < second of near duplicates, so many photos against all at a time as 128 MiB a matrix allow."""
     rows = max(1, min(1024, 2**25 // max(1, len(hashes))))
     prints = Prints.of(hashes, features)
@@ -201,5 +209,6 @@ def _near_pairs(hashes: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, n
         _, _, near = compare(prints.part(start, start + rows), prints.part(start))
         a, b = np.nonzero(np.triu(near, 1))
         pairs.append(np.stack([a, b]) + start)
+        advance(min(rows, len(hashes) - start))
     first, second = np.concatenate(pairs, 1)
     return first, second

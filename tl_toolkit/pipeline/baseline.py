@@ -19,7 +19,8 @@ from tl_toolkit.pipeline.data import Prepared
 from tl_toolkit.sections.record import evaluated
 from tl_toolkit.training.fitting import Trainer
 
-NETWORK = "slash_cnn"
+SMALL = 32
+"""Photos of at most so many pixels a side are the business of ``cifar_cnn``, larger ones that of ``slash_cnn``."""
 
 QUICK_PASSES = 10_000
 """Photos that a quick baseline trains on, over all folds and epochs: about two minutes on two cores."""
@@ -46,7 +47,8 @@ def baseline_settings(mode: str, prepared: Prepared, *, smoke: bool) -> Training
     Args:
         mode: ``quick``, at most :data:`QUICK_PASSES` photos through the network, or ``full``, to its own end.
     """
-    config: TrainingConfig = NETWORKS.get(NETWORK).reference
+    largest = max(prepared.audit.widths.max(), prepared.audit.heights.max())
+    config: TrainingConfig = NETWORKS.get("cifar_cnn" if largest <= SMALL else "slash_cnn").reference
     if mode == "full" and not smoke:
         return config
     per_epoch = sum(int((prepared.splits.outer != fold).sum()) for fold in range(prepared.splits.n_outer))
@@ -126,7 +128,7 @@ def baseline(
     made = outer_trainings(config, prepared, trainer, display)
     probabilities = made.probabilities
     about = {
-        "network": NETWORK,
+        "network": config.network,
         "mode": mode,
         "settings": asdict(config),
         "epochs": made.epochs,
@@ -136,10 +138,10 @@ def baseline(
     rows = np.flatnonzero(prepared.splits.scored)
     groups = prepared.audit.groups[rows]
     if not np.isfinite(probabilities[rows]).all():
-        warn(f"The baseline {NETWORK} diverged: the report goes without its score.")
+        warn(f"The baseline {config.network} diverged: the report goes without its score.")
         return {**about, "error": "training diverged: probabilities are not finite"}
     scored = evaluate(
-        f"{NETWORK} from scratch",
+        f"{config.network} from scratch",
         dataset.labels[rows],
         probabilities[rows],
         groups,
@@ -194,7 +196,7 @@ def original_protocol(
     )
     return {
         "warning": LEAKS,
-        "network": NETWORK,
+        "network": config.network,
         "mode": mode,
         "settings": asdict(config),
         "epochs": len(trained.curves),
