@@ -309,7 +309,7 @@ def test_the_slash_space() -> None:
     assert space.reference == TrainingConfig(
         backbone="efficientnet_lite0", optimizer="sgd", learning_rate=0.01, momentum=0.7, epochs=30, batch_size=64
     )
-    of_networks = {"network", "activity_l2", "patience"}
+    of_networks = {"network", "activity_l2", "bn_momentum", "patience"}
     assert {parameter.name for parameter in space.parameters} | space.fixed.keys() | of_networks == {
         field.name for field in fields(TrainingConfig)
     }

@@ -58,7 +58,7 @@ def build(config: TrainingConfig, n_classes: int) -> tuple[Any, int]:
         layers.Input((SIDE, SIDE, 3)),
         layers.Rescaling(1 / 255),
         layers.Conv2D(4, 3, activation="relu"),
-        layers.BatchNormalization(),
+        layers.BatchNormalization(momentum=config.bn_momentum),
         layers.GlobalAveragePooling2D(),
         layers.Dropout(config.dropout),
         layers.Dense(5, activation="relu", activity_regularizer=penalty),
@@ -101,14 +101,19 @@ def assert_same(one: Trained, other: Trained) -> None:
 
 def test_an_epoch_passes_each_training_photo_once_and_a_round_of_epochs_each_view() -> None:
     rounds: list[list[int]] = [[], []]
-    for epoch in range(2 * CONFIG.views):
+    clean = 0
+    for epoch in range(2 * (CONFIG.views - 1)):
         parts = list(batches(ROWS, CONFIG, seed=3, epoch=epoch))
         images, views = (np.concatenate(part) for part in zip(*parts, strict=True))
         assert sorted(images) == list(np.flatnonzero(ROWS))
         assert [len(part) for part, _ in parts] == [7, 7, 7, 3]
-        assert len(set(views)) == 1
-        rounds[epoch // CONFIG.views].append(int(views[0]))
-    assert [sorted(one) for one in rounds] == [[0, 1, 2]] * 2
+        [augmented] = set(views) - {0}
+        rounds[epoch // (CONFIG.views - 1)].append(int(augmented))
+        clean += int((views == 0).sum())
+    assert [sorted(one) for one in rounds] == [[1, 2]] * 2
+    assert 0.15 < clean / (4 * ROWS.sum()) < 0.5  # a third, of few
+    [(_, views), *_] = batches(ROWS, replace(CONFIG, augmentation="none", strength=0.0, views=1), seed=3, epoch=1)
+    assert not views.any()
 
 
 def test_batches_depend_on_seed_and_epoch_alone_and_agree_on_common_photos() -> None:
@@ -250,6 +255,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "label_smoothing": {"label_smoothing": 0.1},
     "dropout": {"dropout": 0.4},
     "activity_l2": {"activity_l2": 0.1},
+    "bn_momentum": {"bn_momentum": 0.9},
     "class_weight": {"class_weight": "balanced"},
     "epochs": {"epochs": 3},
     "patience": {"patience": 1, "learning_rate": 0.5, "momentum": 0.3, "epochs": 8},

@@ -44,6 +44,9 @@ class TrainingConfig:
             largest dropout; its others keep their proportion to it.
         activity_l2: Of networks only: L2 penalty on the activity of their dense layers (of the pooled features, where
             a backbone is fine-tuned).
+        bn_momentum: Of networks from scratch only: momentum of the moving averages by which batch normalisation
+            predicts. After m steps, bn_momentum ** m of their initial values is still in them: 0.99, Keras' default,
+            wants some 400 steps.
         class_weight: ``none``, or ``balanced``: the loss of class c is weighted by n / (k * n_c).
         epochs: Passes over the photos; each pass sees one view of each.
         patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
@@ -65,6 +68,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     dropout: float = 0.0
     activity_l2: float = 0.0
+    bn_momentum: float = 0.99
     class_weight: str = "none"
     epochs: int = 30
     patience: int = 0
@@ -86,6 +90,7 @@ class TrainingConfig:
         require(0 <= self.dropout < 1, "0 <= dropout < 1", dropout=self.dropout)
         require(self.views >= 1, "views >= 1", views=self.views)
         require(self.activity_l2 >= 0, "activity_l2 >= 0", activity_l2=self.activity_l2)
+        require(0 <= self.bn_momentum < 1, "0 <= bn_momentum < 1", bn_momentum=self.bn_momentum)
         require(self.patience >= 0, "patience >= 0", patience=self.patience)
         require(self.epochs >= 1, "epochs >= 1", epochs=self.epochs)
         require(self.batch_size >= 1, "batch_size >= 1", batch_size=self.batch_size)
@@ -96,6 +101,12 @@ class TrainingConfig:
                 schedule=self.schedule,
                 activity_l2=self.activity_l2,
                 patience=self.patience,
+            )
+        if self.network in (FROZEN, FINE_TUNED):
+            require(
+                self.bn_momentum == 0.99,
+                "bn_momentum belongs to networks from scratch (that of backbones is frozen)",
+                bn_momentum=self.bn_momentum,
             )
         require(
             (self.backbone == NO_BACKBONE) == (self.network not in (FROZEN, FINE_TUNED)),

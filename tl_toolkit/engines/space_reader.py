@@ -154,11 +154,11 @@ class SpaceReader:
 
     def accepted(self, node: yaml.Node, field: str, value: Any) -> None:
         """Fail where the value is refused in the company of fields that forbid nothing: SGD and some augmentation of a
-        network."""
-        named = field == "network" and value not in (FROZEN, FINE_TUNED)
-        scratch = {"backbone": NO_BACKBONE} if named else {}
+        network from scratch."""
+        on_backbone = value != NO_BACKBONE if field == "backbone" else value in (FROZEN, FINE_TUNED)
+        company = {"network": FINE_TUNED} if on_backbone else {"network": "some", "backbone": NO_BACKBONE}
         try:
-            TrainingConfig(**{"augmentation": "some", "network": FINE_TUNED, field: value, **scratch})
+            TrainingConfig(**{"augmentation": "some", **company, field: value})
         except ValueError as problem:
             self.fail(node, str(problem))
 

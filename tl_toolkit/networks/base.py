@@ -17,7 +17,8 @@ class Network:
         name: Its name in the registry.
         image_size: Side of its square input, pixels. Photos are resized to it bilinearly, without antialiasing.
         build: (k, settings) -> keras.Model, not compiled: pixels float32 (n, image_size, image_size, 3) in 0..255,
-            rescaled inside, -> probabilities float32 (n, k). Of the settings it takes ``dropout`` and ``activity_l2``.
+            rescaled inside, -> probabilities float32 (n, k). Of the settings it takes ``dropout``, ``activity_l2`` and
+            ``bn_momentum``.
         reference: The settings that it was published with.
         version: Raised when the network changes, so that no cached result outlives the code that made it.
         source: Where its design comes from, one sentence.

@@ -23,7 +23,7 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
     Args:
         n_classes: k.
         config: ``dropout`` is the rate behind the dense layer; that behind each stage is half of it. ``activity_l2`` is
-            the penalty on the outputs of the dense layer.
+            the penalty on the outputs of the dense layer, ``bn_momentum`` that of every batch normalisation.
 
     Returns:
         keras.Model: pixels float32 (n, 32, 32, 3) in 0..255 -> probabilities float32 (n, k).
@@ -35,7 +35,7 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
         # No bias: the normalisation that follows has one.
         return [
             layers.Conv2D(filters, 3, padding="same", use_bias=False),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=config.bn_momentum),
             layers.ReLU(),
         ]
 

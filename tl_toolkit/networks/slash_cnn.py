@@ -23,6 +23,7 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
         n_classes: k.
         config: ``dropout`` is the rate behind the first dense layer (0.3 in the original); the other rates are two
             thirds of it. ``activity_l2`` (0.001 in the original) is the penalty on the outputs of the dense layers.
+            ``bn_momentum`` (0.99 in the original) is that of both batch normalisations.
 
     Returns:
         keras.Model: pixels float32 (n, 64, 64, 3) in 0..255 -> probabilities float32 (n, k).
@@ -46,13 +47,13 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
             convolution(32),
             layers.MaxPooling2D(),
             layers.Dropout(less),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=config.bn_momentum),
             layers.GaussianNoise(0.1),
             convolution(64),
             convolution(64),
             layers.MaxPooling2D(),
             layers.SpatialDropout2D(less),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(momentum=config.bn_momentum),
             convolution(128),
             layers.Flatten(),
             dense(512),

@@ -12,12 +12,13 @@ from tl_toolkit.augmentation import policy_version
 from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
+from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
 from tl_toolkit.evaluation.nested import Fit, Job
 from tl_toolkit.heads.fitting import fit as fit_heads
 from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.data import Prepared, views_of
-from tl_toolkit.training.checkpoints import Scratch
+from tl_toolkit.training.checkpoints import Predictions, Scratch
 from tl_toolkit.training.fitting import Trainer
 from tl_toolkit.training.inputs import ViewPixels
 
@@ -54,6 +55,7 @@ def trainer_of(prepared: Prepared, seed: int, *, precision: Any = "auto", scratc
         fingerprint=fingerprint,
         precision=precision,
         scratch=Scratch(scratch) if scratch else None,
+        kept=Predictions(cache_folder() / "trainings"),
     )
 
 

@@ -84,6 +84,36 @@ def load(path: Path, owner: str) -> State | None:
     return State(weights=groups["weights"], optimizer=groups["optimizer"], best=best, curves=curves)
 
 
+class Predictions:
+    """What trained networks said, on disk: a training that was made is not made again, whichever command asks.
+
+    Args:
+        folder: For nothing else; made when needed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, owner: str) -> np.ndarray | None:
+        """Probabilities, float32; None where there are none, or, with a warning, where they are damaged."""
+        path = self._path(owner)
+        try:
+            return np.load(path, allow_pickle=False)
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, ValueError) as error:
+            warn(f"{path} is damaged ({error}): the training is made again.")
+            return None
+
+    def put(self, owner: str, probabilities: np.ndarray) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(self._path(owner)) as file:
+            np.save(file, probabilities)
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}.npy"
+
+
 class Scratch:
     """States at the last look of trainings that may go on: a folder of limited size.
 

@@ -17,7 +17,8 @@ from tl_toolkit.core.console import warn
 from tl_toolkit.core.files import write_json
 from tl_toolkit.core.searches import Job
 from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.training.checkpoints import Scratch, State, identity, load, save
+from tl_toolkit.training import VERSION
+from tl_toolkit.training.checkpoints import Predictions, Scratch, State, identity, load, save
 from tl_toolkit.training.courses import Course, Trained
 from tl_toolkit.training.inputs import ViewPixels
 from tl_toolkit.training.monitoring import Board, overfits
@@ -46,6 +47,7 @@ class Trainer:
             makes views and network.
         precision: See :func:`~tl_toolkit.training.precision.dtype_policy`.
         scratch: Where trainings that are looked at on their way wait for going on; None: they start again.
+        kept: Where predictions of :meth:`fit` are kept; None: nowhere.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Trainer:
         fingerprint: Callable[[TrainingConfig], str],
         precision: Precision = "auto",
         scratch: Scratch | None = None,
+        kept: Predictions | None = None,
     ) -> None:
         self._build = build
         self._pixels = pixels
@@ -68,6 +71,7 @@ class Trainer:
         self._fingerprint = fingerprint
         self._precision: Precision = precision
         self._scratch = scratch
+        self._kept = kept
         self._program: Program | None = None
         self._structure: TrainingConfig | None = None
 
@@ -142,7 +146,8 @@ class Trainer:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Train a network for each job and predict its test photos in their clean view.
 
-        Jobs that differ in their rows, or in settings that leave the compiled program as it is, share one.
+        Jobs that differ in their rows, or in settings that leave the compiled program as it is, share one. What was
+        said before of the same photos, after the same training, is said again.
 
         Args:
             advance: Called with numbers of epochs done; they sum to :func:`epochs` of the jobs however trainings end.
@@ -156,8 +161,18 @@ class Trainer:
         for members in together.values():
             for position in members:
                 job = jobs[position]
-                trained = self._look(job, advance)
-                yield position, self.probabilities(trained, job.test)
+                until = job.config.epochs if job.until is None else job.until
+                owner = identity(
+                    training=self.identity(job.config, job.train), until=until, predicted=job.test.tobytes()
+                )
+                said = self._kept.get(owner) if self._kept else None
+                if said is None:
+                    said = self.probabilities(self._look(job, until, advance), job.test)
+                    if self._kept:
+                        self._kept.put(owner, said)
+                else:
+                    advance(until)
+                yield position, said
 
     def probabilities(self, trained: Trained, rows: np.ndarray) -> np.ndarray:
         """What a network says of photos in their clean view.
@@ -188,9 +203,9 @@ class Trainer:
         model.set_weights(list(trained.weights))
         return model, side
 
-    def _look(self, job: Job, advance: Callable[[int], None]) -> Trained:
-        """Train up to where the job looks, from where an earlier look of the same training left off."""
-        config, until = job.config, job.config.epochs if job.until is None else job.until
+    def _look(self, job: Job, until: int, advance: Callable[[int], None]) -> Trained:
+        """Train for ``until`` epochs, from where an earlier look of the same training left off."""
+        config = job.config
         owner = self.identity(config, job.train, None)
         kept = self._scratch.get(owner) if self._scratch else None
         if kept and len(kept.curves) > until:
@@ -247,6 +262,7 @@ class Trainer:
             seed=self._seed,
             fingerprint=self._fingerprint(config),
             policy=dtype_policy(self._precision),
+            training=VERSION,
             keras=version("keras"),
             tensorflow=version("tensorflow"),
         )

@@ -90,8 +90,10 @@ def batches(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The batches of one epoch: each training photo once, in its view of that epoch.
 
-    The epochs go round the ``config.views`` views, in a new order each round. View 7 of one photo says nothing of
-    view 7 of another, so this is as random as drawing for each photo, and no view is computed before its turn.
+    The epochs go round the augmented views, in a new order each round. View 7 of one photo says nothing of view 7 of
+    another, so this is as random as drawing for each photo, and no view is computed before its turn. View 0 is the
+    clean one of all photos, which would make an epoch unlike the others: each photo has it with probability
+    1 / ``config.views``.
 
     A pure function of its arguments. Photos that two sets of rows have in common come in the same order and in the same
     views (common random numbers). All batches are full but the last.
@@ -105,9 +107,14 @@ def batches(
     """
     rng = np.random.default_rng([seed % 2**64, epoch])
     order = rng.permutation(len(rows))
-    turn, place = divmod(epoch, config.views)
-    view = np.random.default_rng([seed % 2**64, turn, config.views]).permutation(config.views)[place]
+    augmented = config.views - 1
+    if augmented:
+        turn, place = divmod(epoch, augmented)
+        view = 1 + np.random.default_rng([seed % 2**64, turn, config.views]).permutation(augmented)[place]
+        of_photo = np.where(rng.random(len(rows)) < 1 / config.views, 0, view)
+    else:
+        of_photo = np.zeros(len(rows), np.int64)
     order = order[rows[order]]
     for start in range(0, len(order), config.batch_size):
         images = order[start : start + config.batch_size]
-        yield images, np.full_like(images, view)
+        yield images, of_photo[images]
