@@ -62,7 +62,7 @@ def evaluation(seed: int, right: float, groups: np.ndarray) -> Evaluation:
     return evaluate(f"seed {seed}", labels, probabilities, groups, labels, ("a", "b", "c"), resamples=50)
 
 
-AIM = judging.Target(study="final", score=0.80, standard_error=0.02, near=0.78)
+AIM = judging.Target(study="final", score=0.80, standard_error=0.02, near=0.78, blind=0.3)
 
 
 def test_trials_are_counted_until_the_best_so_far_is_within_one_standard_error() -> None:
@@ -84,17 +84,17 @@ def test_a_pruned_trial_takes_its_turn_and_is_not_near() -> None:
 
 
 def test_of_a_loss_less_is_near() -> None:
-    aim = judging.target("final", "log_loss", 0.40, 0.05)
+    aim = judging.target("final", "log_loss", 0.40, 0.05, 1.2)
     assert aim.near == pytest.approx(0.45)
     course = judging.course(found([0.9, 0.46, 0.44, 0.3], metric="log_loss"), aim)
     assert (course.trials_to_reach, course.near) == (3, 2)
     assert course.best_so_far == (0.9, 0.46, 0.44, 0.3)
-    assert judging.target("final", "accuracy", 0.8, 0.05).near == pytest.approx(0.75)
+    assert judging.target("final", "accuracy", 0.8, 0.05, 0.3).near == pytest.approx(0.75)
 
 
 def test_a_target_that_diverged_is_refused() -> None:
     with pytest.raises(ValueError, match="finite score of the reference"):
-        judging.target("final", "accuracy", math.nan, 0.1)
+        judging.target("final", "accuracy", math.nan, 0.1, 0.3)
 
 
 @pytest.mark.parametrize(

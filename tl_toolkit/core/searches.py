@@ -129,7 +129,8 @@ class Trial:
         score: The metric on the pooled predictions of all inner folds; None where the trial failed. Of a pruned trial,
             that at its last look.
         fold_scores: The metric on each inner fold.
-        trained_epochs: Epochs that it was trained for, fewer than ``config.epochs`` where it was pruned.
+        trained_epochs: Epochs at which it was looked at last, fewer than ``config.epochs`` where it was pruned; its own
+            patience may have ended it before.
         seconds: Its share of the time of the batch in which it was trained.
         error: Why it failed.
     """

@@ -29,12 +29,15 @@ class Target:
     Attributes:
         standard_error: See :func:`standard_error`.
         near: The score from which on a trial of that study is near.
+        blind: What the class frequencies of the training photos score, whoever is shown: the largest class, always. A
+            reference that is no better than this is no proof of anything.
     """
 
     study: str
     score: float
     standard_error: float
     near: float
+    blind: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,7 @@ class Effort:
 
     Attributes:
         epochs: That they were trained for, each counted for every inner fold alike.
-        full_epochs: That they would have been trained for without pruning.
+        full_epochs: That they would have been trained for without pruning. Early stopping is not counted.
         seconds: Wall time.
     """
 
@@ -152,7 +155,7 @@ def standard_error(
     return float(overall(drawn)[metric].std(ddof=1))
 
 
-def target(study: str, metric: str, scored: float, error: float) -> Target:
+def target(study: str, metric: str, scored: float, error: float, blind: float) -> Target:
     """What a trial of ``study`` must score to be near the reference.
 
     Raises:
@@ -160,7 +163,7 @@ def target(study: str, metric: str, scored: float, error: float) -> Target:
     """
     if not math.isfinite(scored):
         raise ValueError(f"a finite score of the reference must hold, got {scored} in {study}")
-    return Target(study=study, score=scored, standard_error=error, near=scored - _sign(metric) * error)
+    return Target(study=study, score=scored, standard_error=error, near=scored - _sign(metric) * error, blind=blind)
 
 
 def course(found: SearchResult, aim: Target) -> Course:

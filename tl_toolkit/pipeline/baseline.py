@@ -168,6 +168,7 @@ def original_protocol(
     dataset, outer = prepared.dataset, prepared.splits.outer
     config = baseline_settings(mode, prepared, smoke=smoke)
     if config is None:
+        warn("The original protocol is left out: an epoch exceeds its quick budget; use --baseline full.")
         return None
     if prepared.splits.official:
         warn("The original protocol leaks on purpose, which an official test set does not allow: it is left out.")

@@ -18,7 +18,7 @@ from tl_toolkit.engines.configuring import config_from
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation import rediscovery as judging
 from tl_toolkit.evaluation.comparison import DIFFERENCES, compare
-from tl_toolkit.evaluation.metrics import evaluate
+from tl_toolkit.evaluation.metrics import evaluate, score
 from tl_toolkit.pipeline.data import Prepared
 
 BATCH = 4
@@ -54,11 +54,12 @@ class Judge:
     ) -> None:
         self.space, self.fit, self.splits = space, fit, prepared.splits
         self.dataset, self.groups = prepared.dataset, prepared.audit.groups
-        self.n_outer = prepared.splits.n_outer if studies is None else studies
+        # With an official test set the one search is over all other photos; that set is none to compare winners on.
+        self.n_outer = 0 if self.splits.official else self.splits.n_outer if studies is None else studies
         self.studies = nested.studies(self.splits)
-        if studies is not None:
+        if studies is not None and not self.splits.official:
             self.studies = self.studies[:studies] or (nested.FINAL,)
-        self.scored = self.splits.outer < self.n_outer
+        self.scored = (self.splits.outer >= 0) & (self.splits.outer < self.n_outer)
         self.decides = space.metric if space.metric in DIFFERENCES else "weighted_f1"
         self.resamples = resamples
 
@@ -71,30 +72,31 @@ class Judge:
 
     def reference(self) -> tuple[dict[str, judging.Target], Evaluation | None]:
         """What to come near to in each study, and the reference's predictions of the outer folds that have one."""
-        said: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        labels, k = self.dataset.labels, len(self.dataset.class_names)
+        said: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
         def remembered(jobs: Sequence[nested.Job]) -> Iterator[tuple[int, np.ndarray]]:
             for position, probabilities in self.fit(jobs):
-                said[position] = (np.flatnonzero(jobs[position].test), probabilities)
+                job = jobs[position]
+                frequencies = np.bincount(labels[job.train], minlength=k) / job.train.sum()
+                blind = np.broadcast_to(frequencies.astype(np.float32), probabilities.shape)
+                said[position] = (np.flatnonzero(job.test), probabilities, blind)
                 yield position, probabilities
 
         proposals = [Proposal(study=study, config=self.space.reference) for study in self.studies]
-        scores = {position: score for position, score, _ in self.cross_validate(remembered, proposals)}
+        scores = {position: scored for position, scored, _ in self.cross_validate(remembered, proposals)}
         folds = len(said) // len(self.studies)
         targets = {}
         for number, study in enumerate(self.studies):
             if not np.isfinite(scores[number]):
                 raise UserError(f"The reference of the space {self.space.name} diverged: lower its learning rate.")
             own = [said[number * folds + fold] for fold in range(folds)]
-            photos = np.concatenate([one for one, _ in own])
+            photos, probabilities, blind = (np.concatenate(part) for part in zip(*own, strict=True))
+            metric = self.space.metric
             error = judging.standard_error(
-                self.space.metric,
-                self.dataset.labels[photos],
-                np.concatenate([probabilities for _, probabilities in own]),
-                self.groups[photos],
-                resamples=self.resamples,
+                metric, labels[photos], probabilities, self.groups[photos], resamples=self.resamples
             )
-            targets[study] = judging.target(study, self.space.metric, scores[number], error)
+            targets[study] = judging.target(study, metric, scores[number], error, score(metric, labels[photos], blind))
         return targets, self.evaluated("reference settings", [self.space.reference] * self.n_outer)
 
     def evaluated(self, title: str, configs: Sequence[TrainingConfig]) -> Evaluation | None:
@@ -118,8 +120,8 @@ class Judge:
     def landscape(self, grid: Sequence[TrainingConfig]) -> Iterator[tuple[TrainingConfig, float | None]]:
         """Score each of ``grid`` in the last study as it is done; None where the training diverged."""
         proposals = [Proposal(study=self.studies[-1], config=config) for config in grid]
-        for position, score, _ in self.cross_validate(self.fit, proposals):
-            yield grid[position], score if np.isfinite(score) else None
+        for position, scored, _ in self.cross_validate(self.fit, proposals):
+            yield grid[position], scored if np.isfinite(scored) else None
 
     def searched(
         self,

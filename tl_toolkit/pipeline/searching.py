@@ -144,7 +144,6 @@ def _search(
                 advance=lambda done: display.advance(task, done),
             )
             display.remove_task(task)
-            shutil.rmtree(folder / "unfinished", ignore_errors=True)
         watch.move(tables.seconds, "search", "features")
         found = replace(found, seconds=found.seconds - tables.seconds)
         if found.stopped != "finished":
@@ -188,6 +187,7 @@ def _search(
         late = options.timeout is not None and watch.total() >= options.timeout
         hurry = late or found.stopped in ("timeout", "interrupted")
         scratch = _from_scratch(options, prepared, trainer, best, watch, display, hurry=hurry)
+        shutil.rmtree(folder / "unfinished", ignore_errors=True)
         with watch.step("export", "Training and exporting the final model"):
             model = export_final(folder / "model", tables, trainer, prepared, final, options.seed)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):

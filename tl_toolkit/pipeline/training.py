@@ -86,6 +86,8 @@ def train(options: TrainOptions) -> Outcome:
     watch = Stopwatch()
     config = settings_of(options)
     dataset = find_data(options, watch)
+    if options.cross_validate and dataset.test is not None:
+        raise UserError(f"{dataset.name} has an official test set: leave --cross-validate out.")
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
     folder = _folder(options, config, prepared)
@@ -112,8 +114,6 @@ def _train(
     outer = prepared.splits.outer
     end = watch.started + options.timeout if options.timeout else float("inf")
 
-    if options.cross_validate and prepared.splits.official:
-        raise UserError(f"{prepared.dataset.name} has an official test set: leave --cross-validate out.")
     tests = [outer == fold for fold in range(prepared.splits.n_outer if options.cross_validate else 1)]
     plans = [(f"fold-{fold}", ~test, test) for fold, test in enumerate(tests)]
     if options.cross_validate:

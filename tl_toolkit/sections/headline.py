@@ -14,7 +14,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rival:
-    """Something to compare with, scored on the same photos.
+    """Something to compare with, scored on the same photos, or on some of them where its title says so.
 
     Attributes:
         title: What it is.
@@ -83,7 +83,7 @@ def compute(saved: SavedRun) -> Headline:
             )
         )
     if leaking:
-        title = f"{leaking['network']} by the original protocol{_how_long(leaking)}"
+        title = f"{leaking['network']} by the original protocol{_how_long(leaking)}, on {leaking['n_scored']} of them"
         rows.append(Rival(title=title, metrics=leaking["metrics"], warning=leaking["warning"]))
     return Headline(rows=tuple(rows), n_members=len(run["search"]["members"]["final"]) if "search" in run else 1)
 

@@ -174,18 +174,25 @@ def answer(record: Mapping[str, Any]) -> str:
         return "No search was finished."
     judged = [engine for engine in engines if engine["verdict"]]
     name = _name(record["reference"]["settings"])
+    target = record["reference"]["targets"][record["splits"]["studies"][-1]]
+    ahead = figures.sign(record) * (target["score"] - target["blind"])
+    doubt = ""
+    if ahead <= target["standard_error"]:
+        doubt = (
+            f" But {name} is itself not clearly better than always guessing the largest class "
+            f"({target['score']:.3f} against {target['blind']:.3f} on the inner folds): matching it proves little."
+        )
     if not judged:
         near = [engine["engine"] for engine in engines if engine["median"] is not None]
-        return (
-            f"Blind searches come near {name} with {' and '.join(near)}." if near else f"No engine comes near {name}."
-        )
+        said = f"Blind searches come near {name} with {' and '.join(near)}" if near else f"No engine comes near {name}"
+        return f"{said}.{doubt}"
     # The worst first: it must not be read over.
-    said = [
+    verdicts = [
         f"{verdict} ({' and '.join(engines)})"
         for verdict in ("worse", "within noise", "better")
         if (engines := [one["engine"] for one in judged if one["verdict"] == verdict])
     ]
-    return f"Settings found blind, against {name}: {'; '.join(said)}."
+    return f"Settings found blind, against {name}: {'; '.join(verdicts)}.{doubt}"
 
 
 def _name(settings: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def draw(record: Mapping[str, Any]) -> dict[str, Any]:
         made["collapse"] = collapse(record)
     if record["searches"]:
         made["courses"] = courses(record)
-    if record["reference"]["metrics"] and record["searches"]:
+    if record["reference"]["metrics"] and record["searches"] and record["splits"]["compared"]:
         made["differences"] = differences(record)
     return made
 
@@ -104,6 +104,8 @@ def landscape(record: Mapping[str, Any]) -> Any:
         near = better * scores >= better * _target(record)["near"]
         rows, columns = np.nonzero(near)
         axes.scatter(across[columns], up[rows], s=9, color=_EDGE, edgecolors="#000000", linewidths=0.4, label="near it")
+        out_x: list[float] = []
+        out_y: list[float] = []
         for name, colour, marker in _engines(record):
             at = [
                 (winner["learning_rate"], winner["momentum"])
@@ -114,6 +116,9 @@ def landscape(record: Mapping[str, Any]) -> Any:
             ]
             if at:
                 points = np.array(at)
+                # A space may reach beyond the grid: no winner is to be cut off.
+                for places, limits in ((np.log10(points[:, 0]), out_x), (height(points[:, 1]), out_y)):
+                    limits += [float(places.min()) - 0.05, float(places.max()) + 0.05]
                 axes.scatter(
                     np.log10(points[:, 0]),
                     height(points[:, 1]),
@@ -138,7 +143,12 @@ def landscape(record: Mapping[str, Any]) -> Any:
         powers = range(int(np.ceil(x[0])), int(np.floor(x[-1])) + 1)
         axes.set_xticks(list(powers), [f"{10.0**power:g}" for power in powers])
         axes.set_yticks(up, [f"{momentum:g}" for momentum in momenta])
-        axes.set(xlabel="learning rate", ylabel="momentum", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
+        axes.set(
+            xlabel="learning rate",
+            ylabel="momentum",
+            xlim=(min([x[0], *out_x]), max([x[-1], *out_x])),
+            ylim=(min([y[0], *out_y]), max([y[-1], *out_y])),
+        )
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
         best = np.unravel_index(np.nanargmax(better * scores), scores.shape)
         return svg(
@@ -210,7 +220,7 @@ def courses(record: Mapping[str, Any]) -> Any:
     target, better = _target(record), sign(record)
     said = []
     with canvas(7, 3.8) as (figure, axes):
-        shown = [target["near"], target["score"]]
+        shown = [target["near"], target["score"], target["blind"]]
         for name, colour, _marker in _engines(record):
             lines = _best_so_far(
                 [one["courses"][-1]["best_so_far"] for one in record["searches"] if one["engine"] == name]
@@ -227,6 +237,7 @@ def courses(record: Mapping[str, Any]) -> Any:
             shown += [value for value in middle[1:] if np.isfinite(value)]
             said.append(f"{name} ends at a median of {middle[-1]:.3f}")
         axes.axhline(target["score"], color=_REFERENCE, linestyle="--", label="reference")
+        axes.axhline(target["blind"], color="0.5", linestyle=":", label="always the largest class")
         axes.axhspan(
             *sorted((target["near"], 2 * target["score"] - target["near"])),
             color="0.5",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,6 +27,7 @@ class SearchRecord:
         explained: Out-of-bag R2 of the model behind the importances.
         reference, winner: Settings.
         inner: Mean inner score of the outer folds' single winners; ``outer`` is what their averages scored.
+        saved: Share of the epochs that pruning saved.
         official: Whether an official test set takes the place of the outer folds.
         fold_scores: title -> score on each outer fold.
         seed_scores: Accuracy of the folds' single winners, trained with other seeds; empty where it was not measured.
@@ -43,6 +44,7 @@ class SearchRecord:
     winner: Mapping[str, Any]
     inner: float
     outer: float | None
+    saved: float
     official: bool
     fold_scores: Mapping[str, tuple[float, ...]]
     seed_scores: tuple[float, ...]
@@ -61,9 +63,10 @@ class SearchRecord:
 
 
 def compute(saved: SavedRun) -> SearchRecord | None:
-    """From the trials; None where nothing was searched, or fewer than two were scored."""
+    """From the trials; None where nothing was searched, or fewer than two came to their end."""
     search = saved.run.get("search")
-    trials = [trial for trial in saved.trials if trial["score"]]
+    # A pruned trial was scored at fewer epochs than the others: the two do not compare.
+    trials = [trial for trial in saved.trials if trial["score"] and trial["state"] == "complete"]
     if not search or len(trials) < 2:
         return None
     columns = {}
@@ -85,6 +88,7 @@ def compute(saved: SavedRun) -> SearchRecord | None:
         reference=search["reference"]["settings"],
         winner=search["best"],
         inner=search["outer_winners_inner_score"],
+        saved=_saved(saved.trials),
         official=bool(saved.run["splits"].get("official_test_set")),
         outer=saved.run["evaluation"]["metrics"].get(search["metric"], {}).get("value"),
         fold_scores={
@@ -103,6 +107,12 @@ def _numbers(values: list[str]) -> np.ndarray:
         return np.array([float(value) for value in values])
     except ValueError:
         return np.array(values)
+
+
+def _saved(trials: Sequence[Mapping[str, str]]) -> float:
+    """Share of the epochs that pruned trials were not trained for, of those that all would have been trained for."""
+    spared = sum(int(t["epochs"]) - int(t["trained_epochs"]) for t in trials if t["state"] == "pruned")
+    return spared / max(1, sum(int(t["epochs"] if t["state"] == "pruned" else t["trained_epochs"]) for t in trials))
 
 
 def _with_importances(record: SearchRecord) -> SearchRecord:

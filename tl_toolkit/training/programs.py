@@ -83,6 +83,8 @@ class Program:
         self._optimizer.build(self.model.trainable_variables)
         # Keras sums gradients over replicas, of which there is one here, by an operation with a gradient of its own.
         # TensorFlow registers such gradients for good, and with them the graph and all weights: 150 MiB a slash_cnn.
+        if not hasattr(self._optimizer, "_all_reduce_sum_gradients"):
+            raise RuntimeError("this Keras sums gradients in another way, which may keep 150 MiB a network")
         self._optimizer._all_reduce_sum_gradients = lambda gradients: gradients
         self._seed = seed
         weights = {id(variable) for variable in self.model.weights}
