@@ -266,6 +266,15 @@ def test_the_answer_tells_the_worst_first_and_leaves_no_engine_out(done: pipelin
     assert page.answer(done.record | {"engines": []}) == "No search was finished."
 
 
+def test_a_reference_that_is_as_good_as_guessing_is_called_so(done: pipeline.Rediscovery) -> None:
+    record = copy.deepcopy(done.record)
+    for target in record["reference"]["targets"].values():
+        assert 0 < target["blind"] < target["score"]
+        target["blind"] = target["score"] - 0.9 * target["standard_error"]
+    assert page.answer(record).endswith("matching it proves little.")
+    assert "matching it" not in page.answer(done.record)
+
+
 def test_a_page_of_searches_of_unequal_length_and_of_diverged_cells_is_whole(done: pipeline.Rediscovery) -> None:
     record = copy.deepcopy(done.record)
     record["searches"][0]["courses"][-1]["best_so_far"] = [None, 0.5]

@@ -192,3 +192,21 @@ def test_analysis_agrees_with_the_predictions(saved: SavedRun) -> None:
     accuracy = (saved.probabilities.argmax(1) == saved.labels).mean()
     assert saved.analysis["calibration"]["coverage"][0]["accuracy"] == pytest.approx(accuracy)
     assert json.dumps(saved.analysis)
+
+
+def test_pruned_trials_are_counted_and_not_compared_with_whole_ones(saved: SavedRun) -> None:
+    whole = search_of(saved)
+    assert whole is not None
+    assert whole.saved == 0
+    trials = [*saved.trials]
+    trials[1] = {**trials[1], "state": "pruned", "score": "1.0", "trained_epochs": "0"}
+    pruned = search_of(replace(saved, trials=trials))
+    assert pruned is not None
+    assert len(pruned.scores) == len(whole.scores) - 1
+    assert pruned.saved == pytest.approx(int(trials[1]["epochs"]) / sum(int(trial["epochs"]) for trial in trials))
+
+
+@pytest.mark.parametrize("stopped", ["finished", "timeout", "interrupted", "exhausted"])
+def test_a_search_may_end_in_any_way(stopped: str, saved: SavedRun) -> None:
+    run = {**saved.run, "search": {**saved.run["search"], "stopped": stopped, "n_pruned": 3}}
+    assert "3 pruned on their way" in page.render(replace(saved, run=run))

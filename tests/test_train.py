@@ -216,6 +216,7 @@ class TestMainJob:
         assert (baseline["folds_reused"], again.run["baseline"]["folds_reused"]) == (0, 3)
         assert again.run["baseline"]["metrics"] == baseline["metrics"]
         assert leaking["warning"].startswith("LEAKING")
+        assert not (first.folder / "unfinished").exists()
         page = (first.folder / "index.html").read_text(encoding="utf-8")
         assert "slash_cnn from scratch, 1 epoch only" in page
         assert '<strong class="leak">LEAKING</strong>' in page

@@ -19,7 +19,7 @@ import pytest
 from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.nested import Job
-from tl_toolkit.training.checkpoints import Scratch
+from tl_toolkit.training.checkpoints import Predictions, Scratch
 from tl_toolkit.training.compiling import optimizer_of, sample_weights, targets
 from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer, epochs
@@ -422,6 +422,28 @@ def test_what_does_not_fit_into_the_scratch_folder_is_trained_again(tmp_path: Pa
     assert not list(tmp_path.glob("*.npz"))
     for (_, one), (_, two) in zip(small.fit(jobs(5)), shared.fit(jobs(5)), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_predictions_that_are_kept_are_not_made_again_and_damaged_ones_are(
+    tmp_path: Path, shared: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("tl_toolkit.training.checkpoints.warn", said.append)
+    first = dict(trainer(kept=Predictions(tmp_path / "kept")).fit(jobs(2)))
+    again = trainer(kept=Predictions(tmp_path / "kept"))
+    monkeypatch.setattr(again, "_look", None)  # training would call it
+    done: list[int] = []
+    for position, probabilities in again.fit(jobs(2), advance=done.append):
+        np.testing.assert_array_equal(probabilities, first[position])
+    assert sum(done) == epochs(jobs(2))
+    with pytest.raises(TypeError):
+        list(again.fit(jobs(3)))
+    for path in (tmp_path / "kept").iterdir():
+        path.write_bytes(path.read_bytes()[:90])
+    mended = dict(trainer(kept=Predictions(tmp_path / "kept")).fit(jobs(2)))
+    np.testing.assert_array_equal(mended[0], first[0])
+    assert len(said) == 2
+    assert all("damaged" in one for one in said)
 
 
 def test_jobs_come_with_their_own_test_photos_in_any_mixture(shared: Trainer) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 
 from tl_toolkit.augmentation import policy_version
 from tl_toolkit.backbones import fine_tuning
-from tl_toolkit.backbones.features import resolve
+from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
@@ -82,3 +83,25 @@ def fitter(
             yield whole[position], probabilities
 
     return fit
+
+
+def fitted_with(
+    prepared: Prepared, bank: FeatureBank, display: Progress, seed: int, scratch: Path
+) -> tuple[FeatureTables, Trainer, Fit]:
+    """The tables that heads train on, what trains networks, and both behind one :func:`fitter`, shown on ``display``.
+
+    Args:
+        seed: Of views, initial weights, batches and dropout.
+        scratch: Folder for trainings that are looked at on their way.
+    """
+    tables = FeatureTables(bank, prepared.dataset.labels, lambda config: views_of(prepared, config, seed), display)
+    trainer = trainer_of(prepared, seed, scratch=scratch)
+    task = display.add_task("Epochs of networks", total=None, visible=False)
+    fit = fitter(
+        tables,
+        trainer,
+        len(prepared.dataset.class_names),
+        seed=seed,
+        epochs=lambda done: display.update(task, advance=done, visible=True),
+    )
+    return tables, trainer, fit

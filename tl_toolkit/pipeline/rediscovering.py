@@ -10,10 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress
-
 from tl_toolkit.backbones.features import FeatureBank
-from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
@@ -23,9 +20,8 @@ from tl_toolkit.core.searches import SearchSpace
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines import REGISTRY as ENGINES
 from tl_toolkit.evaluation.landscape import landscape_grid
-from tl_toolkit.evaluation.nested import Fit
-from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
-from tl_toolkit.pipeline.fitting import fitter, trainer_of
+from tl_toolkit.pipeline.data import find_data, prepare
+from tl_toolkit.pipeline.fitting import fitted_with
 from tl_toolkit.pipeline.judging import BATCH, Blind, Judge
 from tl_toolkit.pipeline.options import SpaceOptions
 from tl_toolkit.pipeline.searching import chosen_space
@@ -61,23 +57,6 @@ class Rediscovery:
 
     page: Path
     record: dict[str, Any]
-
-
-def fit_for(prepared: Prepared, bank: FeatureBank, display: Progress, seed: int, scratch: Path) -> Fit:
-    """What trains and predicts any settings, heads and networks alike.
-
-    Args:
-        scratch: Folder for trainings that are looked at on their way.
-    """
-    tables = FeatureTables(bank, prepared.dataset.labels, lambda config: views_of(prepared, config, seed), display)
-    task = display.add_task("Epochs of networks", total=None, visible=False)
-    return fitter(
-        tables,
-        trainer_of(prepared, seed, scratch=scratch),
-        len(prepared.dataset.class_names),
-        seed=seed,
-        epochs=lambda done: display.update(task, advance=done, visible=True),
-    )
 
 
 def rediscover(options: RediscoveryOptions) -> Rediscovery:
@@ -124,7 +103,7 @@ def _rediscover(
     cells: list[tuple[TrainingConfig, float | None]] = []
     blind: list[Blind] = []
     with progress() as display:
-        fit = fit_for(prepared, bank, display, options.seed, folder / "unfinished")
+        _, _, fit = fitted_with(prepared, bank, display, options.seed, folder / "unfinished")
         judge = Judge(space, prepared, fit, studies=options.studies, resamples=200 if options.smoke else 2000)
         with watch.step("reference", "Scoring the reference settings"):
             targets, reference = judge.reference()

@@ -8,13 +8,13 @@ Each step takes records and gives a record; what one room needs of another is pa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.backbones.features import FeatureBank, resolve
@@ -38,8 +38,8 @@ from tl_toolkit.heads.fitting import fit_final, joined
 from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.analysing import analyse, without_twins
 from tl_toolkit.pipeline.baseline import baseline, original_protocol, outer_trainings
-from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
-from tl_toolkit.pipeline.fitting import fitter, trainer_of
+from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.fitting import fitted_with
 from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
 from tl_toolkit.sections import page, record
 from tl_toolkit.training.fitting import Trainer
@@ -119,19 +119,17 @@ def _search(
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
     dataset, splits, groups = prepared.dataset, prepared.splits, prepared.audit.groups
-    labels, n_classes = dataset.labels, len(dataset.class_names)
+    labels = dataset.labels
     write_json(folder / "audit.json", plain(prepared.audit))
     write_json(folder / "splits.json", {"paths": list(dataset.paths), **plain(splits)})
 
     with progress() as display:
-        tables = FeatureTables(bank, labels, lambda config: views_of(prepared, config, options.seed), display)
-        trainer = trainer_of(prepared, options.seed, scratch=folder / "unfinished")
+        tables, trainer, fit = fitted_with(prepared, bank, display, options.seed, folder / "unfinished")
         studies = nested.studies(splits)
         times = f" in each of {len(studies)} searches" if len(studies) > 1 else ""
         with watch.step("search", f"Searching: {space.trials} trials{times}"):
             total = space.trials * len(studies)
             task = display.add_task("Trials", total=total)
-            fit = fitter(tables, trainer, n_classes, seed=options.seed, epochs=_shown(display))
             found = engine(
                 space,
                 studies,
@@ -225,18 +223,6 @@ def _search(
         write_json(folder / "run.json", run)
         page.build(folder)
     return run
-
-
-def _shown(display: Progress) -> Callable[[int], None]:
-    """Counts epochs of networks on the display, once there are any."""
-    tasks: list[TaskID] = []
-
-    def advance(epochs: int) -> None:
-        if not tasks:
-            tasks.append(display.add_task("Epochs of networks", total=None))
-        display.advance(tasks[0], epochs)
-
-    return advance
 
 
 def _from_scratch(
