@@ -71,6 +71,7 @@ def make_run(folder: Path, classes: int = 100, photos: int = 10_000, seed: int =
         found=found,
         members={study: [trial.number for trial in found.best(study, 5)] for study in _studies()},
         evaluation=best,
+        without_twins=None,
         reference=reference,
         baseline=None,
         leaking=None,
