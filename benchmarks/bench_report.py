@@ -90,7 +90,7 @@ def make_run(folder: Path, classes: int = 100, photos: int = 10_000, seed: int =
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "run.json", run)
     write_text(folder / "trials.csv", record.trials_table(found))
-    write_text(folder / "predictions.csv", record.predictions_table(dataset, splits, best))
+    write_text(folder / "predictions.csv", record.predictions_table(dataset, splits.outer, best))
     write_json(folder / "audit.json", plain(audit))
     write_json(folder / "analysis.json", plain(_analysis(random, folder, dataset, audit, splits, best)))
     return folder
