@@ -15,6 +15,7 @@ from conftest import CLASSES
 from tl_toolkit import pipeline
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.records import Dataset
+from tl_toolkit.datasets import collection
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.pipeline import data
@@ -118,6 +119,17 @@ def test_the_score_without_what_training_has_seen(searched: pipeline.Outcome) ->
     assert apart["n"] == len(CLASSES) * TESTED - apart["left_out"]
     assert apart["left_out"] >= 1
     assert 0 <= apart["metrics"]["accuracy"]["value"] <= 1
+
+
+def test_all_photos_are_explored_and_arrays_are_no_folder_to_compare(
+    arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    record = pipeline.explore(pipeline.SearchOptions(dataset="arrays", out=tmp_path)).record
+    assert record["suspects"]["n_folds"] == 5
+    monkeypatch.setattr(collection, "load_dataset", lambda *_, **__: arrays)
+    with pytest.raises(UserError, match="not in photo files"):
+        collection.collect("arrays")
 
 
 def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:

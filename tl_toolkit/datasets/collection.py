@@ -49,6 +49,8 @@ def collect(name: str, *, data_dir: Path | None = None, allow_sample: bool = Tru
     path = Path(name).expanduser()
     if name in REGISTRY or not path.exists():
         dataset = load_dataset(name, data_dir=data_dir, allow_sample=allow_sample)
+        if dataset.pixels is not None:
+            raise UserError(f"{dataset.name} is not in photo files, and cannot be compared: name a folder of photos.")
         return Collection(
             name=dataset.name,
             root=dataset.root,
