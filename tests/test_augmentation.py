@@ -11,6 +11,8 @@ import random
 import subprocess
 import sys
 import textwrap
+import tracemalloc
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tl_toolkit.augmentation import REGISTRY, augment, policy_version, shrink
+from tl_toolkit.augmentation import REGISTRY, augment, augment_all, flip_shift, policy_version, shrink
 from tl_toolkit.augmentation.views import SMALLEST_SIDE, WORKING_SIDE
 from tl_toolkit.core.errors import UnknownNameError
 
@@ -46,6 +48,11 @@ def photo(height: int = 160, width: int = 200, seed: int = 0) -> Image:
 
 def view(image: Image, policy: str, number: int = 1, strength: float = 1.0, seed: int = 7) -> Image:
     return augment(image, policy=policy, strength=strength, seed=seed, view=number, image_id="photo")
+
+
+def views_of_all(images: Image, policy: str = "flip_shift", number: int = 1, strength: float = 1.0) -> Image | None:
+    ids = [f"photo {i}" for i in range(len(images))]
+    return augment_all(images, policy=policy, strength=strength, seed=7, view=number, image_ids=ids)
 
 
 def digest(images: list[Image]) -> str:
@@ -197,6 +204,77 @@ def test_operations_are_drawn_independently() -> None:
     assert len(seen) == 4
 
 
+def moved(image: Image, flip: bool, up: int, left: int) -> Image:
+    """The photo flipped, then cut out of its mirrored surroundings that far from the top and the left."""
+    height, width = image.shape[:2]
+    image = image[:, ::-1] if flip else image
+    wide = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    return wide[8 + up : 8 + up + height, 8 + left : 8 + left + width]
+
+
+@pytest.mark.parametrize(("strength", "down", "across"), [(0.01, 0, 0), (0.5, 2, 3), (1.0, 4, 6)])
+def test_flip_shift_does_all_it_may_equally_often_and_nothing_else(strength: float, down: int, across: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (32, 44, 3), dtype=np.uint8)
+    shifts = itertools.product(range(-down, down + 1), range(-across, across + 1))
+    expected = [moved(image, flip, *shift).tobytes() for shift in shifts for flip in (False, True)]
+    views = views_of_all(np.broadcast_to(image, (60 * len(expected), *image.shape)), strength=strength)
+    assert views is not None
+    counts = Counter(each.tobytes() for each in views)
+    assert set(counts) == set(expected)
+    # Chi-squared, whose mean is len(expected) - 1: 5 standard deviations above it.
+    squares = sum((counts[each] - 60) ** 2 / 60 for each in expected)
+    assert squares < len(expected) + 5 * (2 * len(expected)) ** 0.5
+
+
+def test_flip_shift_needs_a_new_version_if_it_gives_other_pixels() -> None:
+    y, x = np.mgrid[:32, :40].astype(np.uint8)
+    views = [view(np.stack([y, x, x ^ y], axis=-1), "flip_shift", number, strength=0.5) for number in range(1, 9)]
+    assert (policy_version("flip_shift"), digest(views)[:16]) == ("flip_shift 1, views 1", "7fce4403125b0ab7")
+
+
+# All photos of an array at once.
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 47), (320, 32)])
+def test_all_at_once_are_the_same_as_one_by_one(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Chunks of two photos; every second column of larger ones, read-only, as a memory map may be cut.
+    monkeypatch.setattr(flip_shift, "_CHUNK", 2 * shape[0] * shape[1] * 3)
+    images = np.stack([photo(shape[0], 2 * shape[1], seed) for seed in range(24)])[:, :, ::2]
+    images.flags.writeable = False
+    for strength, number in itertools.product(STRENGTHS, (1, 2)):
+        views = views_of_all(images, number=number, strength=strength)
+        assert views is not None
+        assert not np.shares_memory(views, images)
+        for i, (image, seen) in enumerate(zip(images, views, strict=True)):
+            alone = augment(image, policy="flip_shift", strength=strength, seed=7, view=number, image_id=f"photo {i}")
+            assert np.array_equal(seen, alone)
+
+
+def test_all_at_once_are_the_array_itself_where_all_are_clean() -> None:
+    for shape in [(3, 32, 32, 3), (3, 8, 400, 3)]:
+        images = np.zeros(shape, np.uint8)
+        assert all(views_of_all(images, policy, 0) is images for policy in POLICIES)
+        assert views_of_all(images, "none", 1) is images
+
+
+def test_all_at_once_are_none_where_they_must_be_asked_for_one_by_one() -> None:
+    fitting = np.zeros((2, 32, WORKING_SIDE, 3), np.uint8)
+    assert [policy for policy in AUGMENTING if views_of_all(fitting, policy) is not None] == ["flip_shift"]
+    assert views_of_all(np.zeros((2, SMALLEST_SIDE - 1, 40, 3), np.uint8)) is None
+    assert views_of_all(np.zeros((2, 40, WORKING_SIDE + 1, 3), np.uint8)) is None
+
+
+def test_all_at_once_need_little_more_memory_than_themselves() -> None:
+    images = np.zeros((8000, 32, 32, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        views_of_all(images)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < images.nbytes + 2.5 * flip_shift._CHUNK + 500 * len(images)
+
+
 # Reproducible from the five values alone.
 
 
@@ -232,11 +310,14 @@ def test_opencv_threads_do_not_matter() -> None:
 
 
 def test_another_process_agrees() -> None:
-    """It starts out cheap, too: importing the room imports neither Albumentations nor OpenCV."""
+    """It starts out cheap, too: neither the room nor a policy of NumPy code imports Albumentations or OpenCV."""
     code = """
         import os, sys
         os.environ.pop("NO_ALBUMENTATIONS_UPDATE", None)
-        import tl_toolkit.augmentation
+        import numpy as np
+        import tl_toolkit.augmentation as room
+        room.policy_version("flip_shift")
+        room.augment(np.zeros((32, 32, 3), np.uint8), policy="flip_shift", strength=1, seed=0, view=1, image_id="a")
         assert not {"albumentations", "cv2"} & set(sys.modules)
         assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1"
         from tests.test_augmentation import AUGMENTING, digest, photo, view
@@ -301,6 +382,19 @@ def test_image_that_is_no_photo(number: int) -> None:
     for shape in [(10, 10), (10, 10, 4), (10, 10, 1), (0, 10, 3), (2, 10, 10, 3)]:
         with pytest.raises(ValueError, match=r"shape \(height, width, 3\).*got \("):
             view(np.zeros(shape, np.uint8), "light", number)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_array_that_is_none_of_photos(number: int) -> None:
+    with pytest.raises(ValueError, match="uint8, got float32"):
+        views_of_all(np.zeros((2, 32, 32, 3), np.float32), number=number)
+    for shape in [(32, 32, 3), (2, 32, 32, 4), (0, 32, 32, 3)]:
+        with pytest.raises(ValueError, match=r"shape \(n, height, width, 3\).*got \("):
+            views_of_all(np.zeros(shape, np.uint8), number=number)
+    with pytest.raises(ValueError, match="got 1 for 2"):
+        augment_all(np.zeros((2, 32, 32, 3), np.uint8), policy="none", strength=1, seed=0, view=number, image_ids=["a"])
+    with pytest.raises(ValueError, match="got view=-1"):
+        views_of_all(np.zeros((2, 32, 32, 3), np.uint8), number=-1)
 
 
 def test_unknown_policy() -> None:

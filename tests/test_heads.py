@@ -153,7 +153,16 @@ def varied() -> Heads:
 
 def test_every_field_is_known_to_these_tests() -> None:
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    of_networks = {"network", "activity_l2", "bn_momentum", "patience"}  # refused for heads
+    of_networks = {
+        "network",
+        "activity_l2",
+        "bn_momentum",
+        "patience",
+        "bias_rate",
+        "lookahead",
+        "frozen_layers",
+        "test_time_flip",
+    }  # refused for heads
     assert fields == CHANGES.keys() | NOT_OF_HEADS.keys() | of_networks
 
 

@@ -76,3 +76,47 @@ def test_probabilities_are_float32_in_mixed_precision() -> None:
     assert built[-1].compute_dtype == "float32"
     assert built[-2].compute_dtype == "bfloat16"
     assert np.dtype(built[-2].kernel.dtype) == np.float32
+
+
+CIFAR_FAST = REGISTRY.get("cifar_fast")
+
+
+def test_cifar_fast_has_the_layers_that_its_docstring_tells_of() -> None:
+    model = CIFAR_FAST.build(10, CIFAR_FAST.reference)
+    kinds = [type(layer).__name__ for layer in model.layers]
+    stage = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation", "Conv2D", "BatchNormalization", "Activation"]
+    last = ["GlobalMaxPooling2D", "Dropout", "Rescaling", "Dense", "Softmax"]
+    assert kinds == ["Rescaling", "Conv2D", *stage * 3, *last]
+    assert model.count_params() == 1_973_920
+    assert sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights) == 2_592
+    assert {layer.momentum for layer in model.layers if hasattr(layer, "momentum")} == {0.6}
+    # Each convolution hands on the channels that it is given.
+    kernel = model.layers[2].get_weights()[0]
+    np.testing.assert_array_equal(kernel[1, 1, :, :24], np.eye(24))
+    assert np.abs(kernel[:, :, :, :24]).sum() == 24
+    assert np.abs(kernel[:, :, :, 24:]).min() > 0
+
+
+def test_cifar_fast_whitens_the_patches_that_it_was_shown() -> None:
+    assert CIFAR_FAST.begin is not None
+    # Neighbours are alike, as in photos.
+    coarse = np.random.default_rng(0).normal(128, 40, (40, 16, 16, 3)).repeat(2, 1).repeat(2, 2)
+    noise = np.random.default_rng(1).normal(0, 10, (40, 32, 32, 3))
+    pixels = np.clip(coarse + noise, 0, 255).astype(np.uint8)
+    model = CIFAR_FAST.build(10, CIFAR_FAST.reference)
+    CIFAR_FAST.begin(model, pixels)
+    kernel = model.get_layer("whitening").get_weights()[0]
+    np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
+    seen = keras().ops.convert_to_numpy(keras().ops.conv(pixels / np.float32(64) - 2, kernel[..., :12]))
+    np.testing.assert_allclose(np.cov(seen.reshape(-1, 12), rowvar=False), np.eye(12), atol=0.05)
+
+
+def test_cifar_fast_takes_the_settings_that_belong_to_it() -> None:
+    build = CIFAR_FAST.build
+    model = build(10, replace(CIFAR_FAST.reference, dropout=0.3, activity_l2=0.01, bn_momentum=0.8))
+    [dropout] = [layer for layer in model.layers if type(layer).__name__ == "Dropout"]
+    assert dropout.rate == 0.3
+    assert len(model.losses) == 0  # until it is called
+    model(np.zeros((1, 32, 32, 3), np.float32), training=True)
+    assert len(model.losses) == 1
+    assert {layer.momentum for layer in model.layers if hasattr(layer, "momentum")} == {0.8}

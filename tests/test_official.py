@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -136,3 +137,62 @@ def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:
     page = (searched.folder / "index.html").read_text(encoding="utf-8")
     assert "official test set" in page
     assert "outer fold" not in page.split("<main")[-1]
+
+
+def test_fine_tuning_begins_with_the_best_head_of_the_search(
+    searched: pipeline.Outcome, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    settings = {"epochs": 1, "frozen_layers": 0.9, "learning_rate": 1e-7, "test_time_flip": False}
+    options = pipeline.TrainOptions(dataset="arrays", fine_tune=searched.folder, settings=settings, out=tmp_path)
+    outcome = pipeline.train(options)
+    jsonschema.validate(
+        json.loads((outcome.folder / "run.json").read_text()),
+        json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text()),
+    )
+    assert outcome.run["training"]["head"] == searched.run["search"]["best"]
+    assert outcome.run["training"]["settings"]["backbone"] == "efficientnet_lite0@96"
+
+    def probabilities(folder: Path) -> np.ndarray:
+        with (folder / "predictions.csv").open(newline="") as file:
+            return np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in csv.DictReader(file)])
+
+    # At next to no learning rate it still says what the head said.
+    assert searched.run["search"]["members"]["final"]
+    if len(searched.run["search"]["members"]["final"]) == 1:
+        np.testing.assert_allclose(probabilities(outcome.folder), probabilities(searched.folder), atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dataset": {"fingerprint": "0" * 64}}, "other photos"),
+        ({"search": {"best": {"network": "slash_cnn", "backbone": "none"}}}, "search of heads"),
+        ({"search": {}}, "not a finished search"),
+        ({"search": {"best": {"backbone": "efficientnet_lite0+efficientnet_lite1"}}}, "Only one backbone"),
+    ],
+    ids=["other photos", "a network", "no search", "two backbones"],
+)
+def test_what_cannot_be_fine_tuned_is_refused(
+    change: dict[str, dict[str, object]],
+    said: str,
+    searched: pipeline.Outcome,
+    arrays: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    run = json.loads((searched.folder / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(run | change))
+    with pytest.raises(UserError, match=said):
+        pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))
+
+
+def test_a_search_that_has_seen_the_photos_held_out_is_no_beginning(
+    searched: pipeline.Outcome, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: replace(arrays, test=None))
+    run = json.loads((searched.folder / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    with pytest.raises(UserError, match="no official test set: name the --backbone"):
+        pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))

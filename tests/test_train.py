@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.networks.base import Network
 from tl_toolkit.pipeline.baseline import baseline_settings
-from tl_toolkit.pipeline.training import settings_of
+from tl_toolkit.pipeline.training_settings import settings_of
 from tl_toolkit.train import main
 
 SCHEMA = json.loads(
@@ -160,14 +161,16 @@ def test_a_training_that_diverges_is_an_error_that_says_what_to_do(pictures: Pat
 
 def test_settings_are_those_of_the_network_but_for_what_was_given(pictures: Path, tmp_path: Path) -> None:
     given = options(pictures, tmp_path, settings={"optimizer": "adam", "augmentation": "none", "epochs": 3})
-    config = settings_of(given)
+    config = settings_of(given, 100)
     assert (config.optimizer, config.momentum, config.views, config.epochs) == ("adam", 0.0, 1, 3)
     assert config.learning_rate == 1e-3  # that of SGD would be ten times too high
     assert (config.activity_l2, config.dropout, config.network) == (0.001, 0.3, "slash_cnn")
-    tuned = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0"))
+    tuned = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0"), 100)
     assert (tuned.network, tuned.backbone) == ("fine_tuned", "efficientnet_lite0")
+    many = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0"), 50_000)
+    assert (many.batch_size, many.augmentation) == (64, "flip_shift")
     with pytest.raises(UserError, match="weight_decay"):
-        settings_of(options(pictures, tmp_path, settings={"optimizer": "adam", "weight_decay": 0.1}))
+        settings_of(options(pictures, tmp_path, settings={"optimizer": "adam", "weight_decay": 0.1}), 100)
 
 
 @pytest.mark.parametrize(
@@ -263,14 +266,19 @@ class TestMainJob:
 
 
 def test_a_backbone_is_fine_tuned_from_its_pretrained_weights(pictures: Path, tmp_path: Path) -> None:
-    config = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0@32"))
+    config = settings_of(options(pictures, tmp_path, network=None, backbone="efficientnet_lite0@32"), 100)
     model, side = fine_tuning.build(config, 3)
     assert side == 32
     backbone = backbones.REGISTRY.get("efficientnet_lite0").build(32)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     inside = keras().Model(model.input, model.get_layer("features").output)
     np.testing.assert_allclose(inside(pixels), backbone(pixels), atol=1e-5)
-    # All of it trains; batch normalisation keeps its statistics.
+    # All of it trains, unless layers are frozen; batch normalisation keeps its statistics.
     frozen = {weight.path.rpartition("/")[2] for weight in model.non_trainable_weights}
     assert frozen == {"moving_mean", "moving_variance"}
     assert len(model.trainable_weights) > 100
+    half, _ = fine_tuning.build(replace(config, frozen_layers=0.5), 3)
+    assert 0.4 < len(half.trainable_weights) / len(model.trainable_weights) < 0.6
+    assert half.trainable_weights[-1].path.endswith("head/bias")
+    none, _ = fine_tuning.build(replace(config, frozen_layers=1.0), 3)
+    assert [weight.path for weight in none.trainable_weights] == ["head/kernel", "head/bias"]

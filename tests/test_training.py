@@ -8,7 +8,6 @@ import math
 import signal
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -129,48 +128,6 @@ def test_batches_depend_on_seed_and_epoch_alone_and_agree_on_common_photos() -> 
     assert order(fewer, 3, 2) == [pair for pair in first if pair[0] != 7]
 
 
-def test_pixels_are_those_of_an_exported_model_to_half_a_grey_level() -> None:
-    large = RNG.integers(0, 256, (3, 37, 23, 3), dtype=np.uint8)
-    pixels = ViewPixels(lambda _: lambda i, _v: large[i], 3)(CONFIG, 8, np.array([2, 0]), np.array([0, 0]))
-    layer = keras().layers.Resizing(8, 8, "bilinear")
-    exact = np.stack([np.asarray(layer(large[i].astype(np.float32))) for i in (2, 0)])
-    assert np.abs(pixels - exact).max() <= 0.5 + 1e-4
-
-
-def counted(asked: Counter[tuple[str, int]]) -> Any:
-    """Photos that count how often each view of photo 5 is computed under each policy."""
-
-    def photos(config: TrainingConfig) -> Any:
-        def pixels(image: int, view: int) -> np.ndarray:
-            asked[config.augmentation, view] += image == 5
-            return PIXELS[image, view]
-
-        return pixels
-
-    return photos
-
-
-def test_views_are_computed_once_and_the_clean_one_is_shared_by_all_policies() -> None:
-    asked: Counter[tuple[str, int]] = Counter()
-    pixels = ViewPixels(counted(asked), N, most_bytes=2 * N * SIDE * SIDE * 3)
-    images, views = np.array([0, 1, 2]), np.array([0, 1, 0])
-    for name in ("light", "light", "heavy", "light"):
-        seen = pixels(replace(CONFIG, augmentation=name), SIDE, images, views)
-        np.testing.assert_array_equal(seen, PIXELS[images, views])
-    # Memory for two: the clean view, which all use, and that of one policy.
-    assert asked == {("light", 0): 1, ("light", 1): 2, ("heavy", 1): 1}
-
-
-def test_memory_bounds_the_views_and_forgotten_ones_are_computed_again() -> None:
-    asked: Counter[tuple[str, int]] = Counter()
-    pixels = ViewPixels(counted(asked), N, most_bytes=1)
-    for _ in range(3):
-        for view in (1, 0, 2):
-            pixels(CONFIG, SIDE, np.array([3]), np.array([view]))
-    assert asked == {("light", 0): 1, ("light", 1): 3, ("light", 2): 3}
-    assert pixels._bytes() == 2 * N * SIDE * SIDE * 3
-
-
 # It does what Keras does.
 
 
@@ -240,6 +197,80 @@ def test_schedules_count_as_keras_callbacks_do() -> None:
     assert rate(config, losses[:13], 0, 4) == pytest.approx(0.2**2, rel=1e-9)
 
 
+def test_one_cycle_goes_up_for_a_fifth_of_the_steps_and_down_to_nothing() -> None:
+    config = replace(CONFIG, schedule="one_cycle", learning_rate=3.0, epochs=5)
+    rates = [rate(config, [1.0] * epoch, step, 10) for epoch in range(5) for step in range(10)]
+    assert max(rates) == pytest.approx(3.0, rel=0.05)
+    assert sum(rates) == pytest.approx(50 * 3.0 / 2, rel=0.01)
+    slopes = np.diff(rates)
+    np.testing.assert_allclose(slopes[:9], 3.0 / 10, rtol=1e-6)
+    np.testing.assert_allclose(slopes[10:], -3.0 / 40, rtol=1e-6)
+    assert 0 < rates[-1] < 0.05
+    assert 0 < rates[0] < 0.2
+
+
+def test_biases_learn_at_their_own_rate() -> None:
+    moved = []
+    for factor in (1.0, 8.0):
+        config = replace(CONFIG, momentum=0.0, dropout=0.0, bias_rate=factor)
+        program = Program(build, config, K, seed=0, policy="float32")
+        before = [weight.numpy() for weight in program.model.trainable_weights]
+        program.step(PIXELS[:, 0], np.eye(K, dtype=np.float32)[LABELS], np.ones(N, np.float32), 0.05)
+        moved.append([w.numpy() - b for w, b in zip(program.model.trainable_weights, before, strict=True)])
+    for plain, faster in zip(*moved, strict=True):
+        np.testing.assert_allclose(faster, plain * (8 if plain.ndim == 1 else 1), rtol=1e-3, atol=1e-7)
+
+
+def test_lookahead_moves_weights_to_their_average_and_a_killed_training_keeps_it(tmp_path: Path) -> None:
+    config = replace(CONFIG, lookahead=True)
+    program = Program(build, config, K, seed=0, policy="float32")
+    program.start()
+    begun = program.weights()
+    program.load([weight + 1 for weight in begun])
+    program.look_ahead(0.5)
+    kept = 0.95**5 / 8
+    for before, after in zip(begun, program.weights(), strict=True):
+        np.testing.assert_allclose(after, before + 1 - kept, rtol=1e-5)
+    # The average has moved, too: nothing pulls weights that are where it is.
+    program.look_ahead(1.0)
+    for before, after in zip(begun, program.weights(), strict=True):
+        np.testing.assert_allclose(after, before + 1 - kept, rtol=1e-5)
+
+    whole = trainer().train(config, ROWS)
+    first = trainer().train(config, ROWS, folder=tmp_path, deadline=0.0)
+    assert first.stopped == "deadline"
+    assert_same(whole, trainer().train(config, ROWS, folder=tmp_path))
+
+
+def test_mirror_images_have_their_say_in_the_trained_network_and_in_the_exported_one(shared: Trainer) -> None:
+    config = replace(CONFIG, test_time_flip=True)
+    trained = shared.train(config, ROWS)
+    said = shared.probabilities(trained, ~ROWS)
+    model, side = shared.model(trained)
+    pixels = PIXELS[~ROWS, 0].astype(np.float32)
+    np.testing.assert_allclose(shared.exact((model, side), config, ~ROWS), said, atol=1e-6)
+    np.testing.assert_allclose(model(pixels[:, :, ::-1]), said, atol=1e-6)
+    single, _ = new_model(build, config, K, seed=0, policy="float32")
+    single.set_weights(list(trained.weights))
+    np.testing.assert_allclose((single(pixels) + single(pixels[:, :, ::-1])) / 2, said, atol=1e-6)
+
+
+def test_a_network_is_given_its_first_weights_from_its_training_rows(tmp_path: Path) -> None:
+    given: list[np.ndarray] = []
+
+    def begin(model: Any, config: TrainingConfig, rows: np.ndarray) -> None:
+        given.append(rows)
+        model.layers[-2].set_weights([np.full((5, K), rows.sum(), np.float32), np.zeros(K, np.float32)])
+
+    own = trainer(begin=begin)
+    stopped = own.train(CONFIG, ROWS, folder=tmp_path, deadline=0.0)
+    own.train(CONFIG, ROWS, folder=tmp_path)  # goes on: nothing is given anew
+    [rows] = given
+    assert (rows == ROWS).all()
+    assert np.abs(stopped.weights[-2] - ROWS.sum()).max() < 5
+    assert np.abs(trainer().train(replace(CONFIG, epochs=1), ROWS).weights[-2]).max() < 5
+
+
 # Every hyperparameter is applied.
 
 OTHER: dict[str, dict[str, Any]] = {
@@ -256,6 +287,9 @@ OTHER: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.4},
     "activity_l2": {"activity_l2": 0.1},
     "bn_momentum": {"bn_momentum": 0.9},
+    "bias_rate": {"bias_rate": 4.0},
+    "lookahead": {"lookahead": True},
+    "test_time_flip": {"test_time_flip": True},
     "class_weight": {"class_weight": "balanced"},
     "epochs": {"epochs": 3},
     "patience": {"patience": 1, "learning_rate": 0.5, "momentum": 0.3, "epochs": 8},
@@ -264,8 +298,8 @@ OTHER: dict[str, dict[str, Any]] = {
 
 
 def test_every_field_is_covered() -> None:
-    """But ``network`` and ``backbone``: what they name is for ``build`` to make."""
-    assert set(OTHER) | {"network", "backbone"} == {field.name for field in fields(TrainingConfig)}
+    """But those that are for ``build`` alone."""
+    assert set(OTHER) | {"network", "backbone", "frozen_layers"} == {field.name for field in fields(TrainingConfig)}
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,12 @@ def parser() -> argparse.ArgumentParser:
     what = made.add_mutually_exclusive_group(required=True)
     what.add_argument("--network", metavar="NAME", help="network to train from scratch, such as slash_cnn")
     what.add_argument("--backbone", metavar="NAME", help="pretrained backbone to fine-tune, such as efficientnet_lite0")
+    what.add_argument(
+        "--fine-tune",
+        type=Path,
+        metavar="RUN",
+        help="search whose best head, and the backbone below it, training begins with (official test sets)",
+    )
     made.add_argument("--seed", type=at_least(0), default=0, help="of folds, views, weights and batches (default: 0)")
     made.add_argument("--folds", type=at_least(2), default=5, metavar="N", help="parts of the data (default: 5)")
     made.add_argument(

@@ -5,7 +5,8 @@ Invariants, each with a test of its own:
 - a view depends on the photo and on (image id, policy, strength, seed, view number), and on nothing else:
   not on the order of calls, the process, the thread, or how many views are asked for;
 - view 0 is the clean photo, whatever the policy;
-- a policy without operations gives the clean photo for every view.
+- a policy without operations gives the clean photo for every view;
+- a photo has the same views alone and among all photos of an array.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import operator
 import random
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     import albumentations
 
 Image = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8]
 
 WORKING_SIDE = 320
 """Longest side of an augmented view, in pixels. Backbones take 224 to 260 px, so 320 leaves room for the
@@ -42,6 +46,19 @@ Thinner pictures are stretched in that direction, as a backbone that takes squar
 
 VERSION = 1
 """Part of :func:`policy_version`: raise it when this module gives other pixels for the same arguments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayPolicy:
+    """A policy at one strength that is NumPy code on many photos at once, where a Compose takes one at a time.
+
+    Attributes:
+        transform: (photos, draws) -> views. Photos are RGB, uint8, shape (m, height, width, 3), never written to; draws
+            are uint32, shape (m, 8), uniform, and the only source of chance; views are a new array of the shape and
+            type of the photos. A view depends on its own photo and draws alone.
+    """
+
+    transform: Callable[[Images, npt.NDArray[np.uint32]], Images]
 
 
 def augment(image: Image, *, policy: str, strength: float, seed: int, view: int, image_id: str) -> Image:
@@ -64,6 +81,71 @@ def augment(image: Image, *, policy: str, strength: float, seed: int, view: int,
         UnknownNameError: no policy has that name.
         ValueError: ``strength``, ``view`` or ``image`` breaks the rules above.
     """
+    strength, view = _checked(policy, strength, view)
+    if image.dtype != np.uint8:
+        raise ValueError(f"`image` must be uint8, got {image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise ValueError(f"`image` must have shape (height, width, 3) and a pixel or more, got {image.shape}")
+
+    if view == 0:
+        return image
+    built = _threads.built(policy, strength)
+    if isinstance(built, ArrayPolicy):
+        draws = _draws([_digest(image_id, policy, strength, seed, view)])
+        return built.transform(shrink(image)[None], draws)[0]
+    if not built.transforms:
+        return image
+    entropy = int.from_bytes(_digest(image_id, policy, strength, seed, view), "big")
+    # Not built.set_random_seed: it gives every operation a generator of its own from one and the same
+    # seed, so that all first draws are equal, and operations of equal probability happen all together or
+    # not at all.
+    built.set_random_state(np.random.default_rng(entropy), random.Random(entropy))
+    small = shrink(image)
+    # A copy: a policy may write into it, and may return it as it is.
+    return built(image=small.copy() if small is image else small)["image"]
+
+
+def augment_all(
+    images: Images, *, policy: str, strength: float, seed: int, view: int, image_ids: Sequence[str]
+) -> Images | None:
+    """One view of every photo of an array, bit by bit what :func:`augment` gives for each.
+
+    Needs the memory of the result and little more.
+
+    Args:
+        images: RGB, uint8, shape (n, height, width, 3), at least one pixel. Never written to.
+        policy, strength, seed, view: As for :func:`augment`.
+        image_ids: That of each photo, length n.
+
+    Returns:
+        RGB, uint8, shape (n, height, width, 3): ``images`` itself where all are clean, else a new array. None where
+        views must be asked for one by one: the policy is a Compose, or photos of this size are shrunk or stretched.
+
+    Raises:
+        UnknownNameError: no policy has that name.
+        ValueError: ``strength``, ``view``, ``images`` or ``image_ids`` breaks the rules above.
+    """
+    strength, view = _checked(policy, strength, view)
+    if images.dtype != np.uint8:
+        raise ValueError(f"`images` must be uint8, got {images.dtype}")
+    if images.ndim != 4 or images.shape[3] != 3 or images.size == 0:
+        raise ValueError(f"`images` must have shape (n, height, width, 3) and a pixel or more, got {images.shape}")
+    if len(image_ids) != len(images):
+        raise ValueError(f"`image_ids` must be as many as `images`, got {len(image_ids)} for {len(images)}")
+
+    if view == 0:
+        return images
+    built = _threads.built(policy, strength)
+    if not isinstance(built, ArrayPolicy):
+        return None if built.transforms else images
+    height, width = images.shape[1:3]
+    if _working_size(height, width) != (height, width):
+        return None
+    return built.transform(images, _draws([_digest(one, policy, strength, seed, view) for one in image_ids]))
+
+
+def _checked(policy: str, strength: float, view: int) -> tuple[float, int]:
+    """Strength and view as they go into digests."""
     if policy not in _registry():
         raise UnknownNameError(_registry().kind, policy, _registry())
     strength = float(strength) + 0.0  # 1 and 1.0, 0.0 and -0.0 must not be different seeds
@@ -72,26 +154,19 @@ def augment(image: Image, *, policy: str, strength: float, seed: int, view: int,
     view = operator.index(view)
     if view < 0:
         raise ValueError(f"`view >= 0` must hold, got view={view}")
-    if image.dtype != np.uint8:
-        raise ValueError(f"`image` must be uint8, got {image.dtype}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-        raise ValueError(f"`image` must have shape (height, width, 3) and a pixel or more, got {image.shape}")
+    return strength, view
 
-    if view == 0:
-        return image
-    compose = _threads.compose(policy, strength)
-    if not compose.transforms:
-        return image
+
+def _digest(image_id: str, policy: str, strength: float, seed: int, view: int) -> bytes:
+    """What all chance in a view comes from: 32 bytes."""
     # JSON keeps the five apart: no other five have the same text.
     key = json.dumps([image_id, policy, strength, operator.index(seed), view])
-    entropy = int.from_bytes(hashlib.sha256(key.encode()).digest(), "big")
-    # Not compose.set_random_seed: it gives every operation a generator of its own from one and the same
-    # seed, so that all first draws are equal, and operations of equal probability happen all together or
-    # not at all.
-    compose.set_random_state(np.random.default_rng(entropy), random.Random(entropy))
-    small = shrink(image)
-    # A copy: a policy may write into it, and may return it as it is.
-    return compose(image=small.copy() if small is image else small)["image"]
+    return hashlib.sha256(key.encode()).digest()
+
+
+def _draws(digests: list[bytes]) -> npt.NDArray[np.uint32]:
+    """The digests as numbers: shape (m, 8), the same on machines of either byte order."""
+    return np.frombuffer(b"".join(digests), ">u4").astype(np.uint32).reshape(-1, 8)
 
 
 def shrink(image: Image) -> Image:
@@ -106,14 +181,18 @@ def shrink(image: Image) -> Image:
     Returns:
         RGB, uint8, both sides within ``SMALLEST_SIDE`` to ``WORKING_SIDE``.
     """
-    height, width = image.shape[:2]
-    scale = min(1.0, WORKING_SIDE / max(height, width))
-    size = (max(SMALLEST_SIDE, round(width * scale)), max(SMALLEST_SIDE, round(height * scale)))
-    if size == (width, height):
+    size = _working_size(*image.shape[:2])
+    if size == image.shape[:2]:
         return image
     import cv2
 
-    return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+    return cv2.resize(np.ascontiguousarray(image), size[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _working_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which policies work on photos of this height and width."""
+    scale = min(1.0, WORKING_SIDE / max(height, width))
+    return max(SMALLEST_SIDE, round(height * scale)), max(SMALLEST_SIDE, round(width * scale))
 
 
 def policy_version(policy: str) -> str:
@@ -123,8 +202,10 @@ def policy_version(policy: str) -> str:
         UnknownNameError: no policy has that name.
     """
     build = _registry().get(policy)
-    library = importlib.metadata.version("albumentations")
-    return f"{policy} {sys.modules[build.__module__].VERSION}, views {VERSION}, albumentations {library}"
+    ours = f"{policy} {sys.modules[build.__module__].VERSION}, views {VERSION}"
+    if isinstance(_threads.built(policy, 0.0), ArrayPolicy):
+        return ours
+    return f"{ours}, albumentations {importlib.metadata.version('albumentations')}"
 
 
 def _registry() -> Registry:
@@ -142,10 +223,10 @@ class _Threads(threading.local):
     """
 
     def __init__(self) -> None:
-        self.compose = functools.lru_cache(maxsize=32)(_build)
+        self.built = functools.lru_cache(maxsize=32)(_build)
 
 
-def _build(policy: str, strength: float) -> albumentations.Compose:
+def _build(policy: str, strength: float) -> albumentations.Compose | ArrayPolicy:
     return _registry().get(policy)(strength)
 
 

@@ -44,12 +44,15 @@ class ViewSource:
         key: What the pixels of views 1, 2, ... depend on besides the photo and the view's number.
         views: Number of views, the clean one included.
         pixels: (photo number, view number) -> uint8 RGB, shape (height, width, 3). Called from several threads.
+        together: View number -> the same of all photos at once, uint8 RGB, shape (n, height, width, 3), not to be
+            written to; None where they come one by one only.
     """
 
     ids: tuple[str, ...]
     key: str
     views: int
     pixels: Callable[[int, int], np.ndarray]
+    together: Callable[[int], np.ndarray | None] = lambda _view: None
 
 
 def resolve(specification: str) -> list[tuple[Backbone, int]]:

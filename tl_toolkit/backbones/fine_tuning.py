@@ -23,16 +23,41 @@ REFERENCE = TrainingConfig(
     epochs=8,
     batch_size=16,
 )
-"""Where fine-tuning begins: small steps, so that what pretraining knew is kept."""
+"""How few photos are fine-tuned on: small steps, so that what pretraining knew is kept."""
+
+MANY = TrainingConfig(
+    network=FINE_TUNED,
+    backbone="efficientnet_lite0@96",
+    augmentation="flip_shift",
+    strength=0.5,
+    views=100,
+    optimizer="adamw",
+    learning_rate=3e-4,
+    weight_decay=0.01,
+    schedule="one_cycle",
+    label_smoothing=0.1,
+    dropout=0.2,
+    frozen_layers=0.33,
+    test_time_flip=True,
+    epochs=7,
+    batch_size=64,
+)
+"""How tens of thousands of photos are: larger steps, and the layers that cost half the time and learn least frozen."""
+
+HEAD = TrainingConfig(
+    learning_rate=0.01, momentum=0.7, schedule="cosine", label_smoothing=0.1, epochs=20, batch_size=64
+)
+"""How the head that fine-tuning begins with is trained on features of the pretrained backbone: from random weights, its
+first gradients would undo what pretraining knew (Kumar et al. 2022, arXiv:2202.10054)."""
 
 
 def build(config: TrainingConfig, n_classes: int) -> tuple[Any, int]:
-    """A backbone with its pretrained weights and a new head, not compiled; all of it trains.
+    """A backbone with its pretrained weights and a new head, not compiled.
 
     Batch normalisation keeps the statistics of pretraining: those of batches of a few hundred photos would be noise.
 
     Args:
-        config: ``backbone``, ``dropout`` and ``activity_l2`` matter.
+        config: ``backbone``, ``frozen_layers``, ``dropout`` and ``activity_l2`` matter.
         n_classes: k.
 
     Returns:
@@ -53,4 +78,8 @@ def build(config: TrainingConfig, n_classes: int) -> tuple[Any, int]:
     # In float32, whatever the layers before compute in: probabilities are compared and logged.
     head = layers.Dense(n_classes, name="head", dtype="float32")(layers.Dropout(config.dropout)(features))
     probabilities = layers.Softmax(name="probabilities", dtype="float32")(head)
-    return keras().Model(pixels, probabilities, name="fine_tuned"), side
+    model = keras().Model(pixels, probabilities, name="fine_tuned")
+    weighted = [layer for layer in model.layers if layer.weights and layer.name != "head"]
+    for layer in weighted[: round(config.frozen_layers * len(weighted))]:
+        layer.trainable = False
+    return model, side

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "cosine", "plateau")
+SCHEDULES = ("constant", "cosine", "one_cycle", "plateau")
 FROZEN, FINE_TUNED = "frozen", "fine_tuned"
 """The two values of ``network`` that train on a backbone; any other is a network from scratch."""
 NO_BACKBONE = "none"
@@ -37,8 +37,14 @@ class TrainingConfig:
         momentum: Of SGD; 0 for the others.
         nesterov: Nesterov momentum, for SGD only.
         weight_decay: Decoupled, as in Keras: a step shrinks weights by learning_rate * weight_decay; 0 for ``adam``.
-        schedule: ``constant``; ``cosine`` down to zero at the last step; or, of networks only, ``plateau``: divided by
+        schedule: ``constant``; ``cosine`` down to zero at the last step; or, of networks only, ``one_cycle``: up in a
+            straight line during the first fifth of the steps, and down to zero in another; or ``plateau``: divided by
             five where the training loss has not fallen for five epochs, as Keras' ``ReduceLROnPlateau``.
+        bias_rate: Of networks with SGD only: learning rate of biases, in multiples of that of kernels; the offsets of
+            batch normalisation are biases.
+        lookahead: Of networks only: every five steps, weights go back to their running average by a share that grows
+            with training (Lookahead, Zhang et al. 2019, arXiv:1907.08610, with the schedule of Jordan 2024,
+            arXiv:2404.00498).
         label_smoothing: Share of the target spread evenly over all classes, 0..1.
         dropout: Share of pooled features set to zero at each step, 0..1. In a network from scratch the rate of its
             largest dropout; its others keep their proportion to it.
@@ -47,6 +53,10 @@ class TrainingConfig:
         bn_momentum: Of networks from scratch only: momentum of the moving averages by which batch normalisation
             predicts. After m steps, bn_momentum ** m of their initial values is still in them: 0.99, Keras' default,
             wants some 400 steps.
+        frozen_layers: Of fine-tuned backbones only: share of the layers with weights, from the input on, that keep
+            their pretrained ones.
+        test_time_flip: Of networks only: what is said of a photo is the mean of what is said of it and of its mirror
+            image, in the exported model as well.
         class_weight: ``none``, or ``balanced``: the loss of class c is weighted by n / (k * n_c).
         epochs: Passes over the photos; each pass sees one view of each.
         patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
@@ -69,6 +79,10 @@ class TrainingConfig:
     dropout: float = 0.0
     activity_l2: float = 0.0
     bn_momentum: float = 0.99
+    bias_rate: float = 1.0
+    lookahead: bool = False
+    frozen_layers: float = 0.0
+    test_time_flip: bool = False
     class_weight: str = "none"
     epochs: int = 30
     patience: int = 0
@@ -91,16 +105,31 @@ class TrainingConfig:
         require(self.views >= 1, "views >= 1", views=self.views)
         require(self.activity_l2 >= 0, "activity_l2 >= 0", activity_l2=self.activity_l2)
         require(0 <= self.bn_momentum < 1, "0 <= bn_momentum < 1", bn_momentum=self.bn_momentum)
+        require(self.bias_rate > 0, "bias_rate > 0", bias_rate=self.bias_rate)
+        require(0 <= self.frozen_layers <= 1, "0 <= frozen_layers <= 1", frozen_layers=self.frozen_layers)
         require(self.patience >= 0, "patience >= 0", patience=self.patience)
         require(self.epochs >= 1, "epochs >= 1", epochs=self.epochs)
         require(self.batch_size >= 1, "batch_size >= 1", batch_size=self.batch_size)
         if self.network == FROZEN:
             require(
-                self.schedule != "plateau" and self.activity_l2 == 0 and self.patience == 0,
-                "schedule plateau, activity_l2 and patience belong to networks",
+                self.schedule in ("constant", "cosine") and self.activity_l2 == 0 and self.patience == 0,
+                "schedules one_cycle and plateau, activity_l2 and patience belong to networks",
                 schedule=self.schedule,
                 activity_l2=self.activity_l2,
                 patience=self.patience,
+            )
+            require(
+                self.bias_rate == 1 and not self.lookahead and not self.test_time_flip,
+                "bias_rate, lookahead and test_time_flip belong to networks",
+                bias_rate=self.bias_rate,
+                lookahead=self.lookahead,
+                test_time_flip=self.test_time_flip,
+            )
+        if self.network != FINE_TUNED:
+            require(
+                self.frozen_layers == 0,
+                "frozen_layers belongs to fine-tuned backbones",
+                frozen_layers=self.frozen_layers,
             )
         if self.network in (FROZEN, FINE_TUNED):
             require(
@@ -122,6 +151,7 @@ class TrainingConfig:
                 momentum=self.momentum,
                 nesterov=self.nesterov,
             )
+            require(self.bias_rate == 1, "bias_rate belongs to sgd", optimizer=self.optimizer, bias_rate=self.bias_rate)
         if self.optimizer == "adam":
             require(self.weight_decay == 0, "adam has no weight_decay (adamw has)", weight_decay=self.weight_decay)
         if self.augmentation == "none":

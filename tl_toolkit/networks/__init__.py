@@ -7,5 +7,6 @@ REGISTRY = Registry(
     {
         "slash_cnn": "tl_toolkit.networks.slash_cnn:NETWORK",
         "cifar_cnn": "tl_toolkit.networks.cifar_cnn:NETWORK",
+        "cifar_fast": "tl_toolkit.networks.cifar_fast:NETWORK",
     },
 )

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tl_toolkit.core.settings import TrainingConfig
 
 
@@ -22,6 +24,8 @@ class Network:
         reference: The settings that it was published with.
         version: Raised when the network changes, so that no cached result outlives the code that made it.
         source: Where its design comes from, one sentence.
+        begin: (new keras.Model, training photos uint8 (m, image_size, image_size, 3)): sets weights that come from the
+            photos; None where none do.
     """
 
     name: str
@@ -30,3 +34,4 @@ class Network:
     reference: TrainingConfig
     version: int
     source: str
+    begin: Callable[[Any, np.ndarray], None] | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tl_toolkit.augmentation import augment, policy_version, shrink
+from tl_toolkit.augmentation import augment, augment_all, policy_version, shrink
 from tl_toolkit.backbones.features import FeatureBank, ViewSource
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
@@ -48,8 +48,20 @@ def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSourc
             image_id=digests[index],
         )
 
+    def together(view: int) -> np.ndarray | None:
+        if photos.pixels is None:
+            return None
+        return augment_all(
+            photos.pixels,
+            policy=config.augmentation,
+            strength=config.strength,
+            seed=seed,
+            view=view,
+            image_ids=digests,
+        )
+
     key = f"{policy_version(config.augmentation)}, strength {config.strength}, seed {seed}"
-    return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels)
+    return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels, together=together)
 
 
 def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,32 @@ from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
 from tl_toolkit.evaluation.nested import Fit, Job
 from tl_toolkit.heads.fitting import fit as fit_heads
+from tl_toolkit.heads.fitting import fit_final
 from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.data import Prepared, views_of
 from tl_toolkit.training.checkpoints import Predictions, Scratch
 from tl_toolkit.training.fitting import Trainer
 from tl_toolkit.training.inputs import ViewPixels
 
+_SEEN = 5000
+"""Training photos that a network takes its first weights from, at most."""
 
-def trainer_of(prepared: Prepared, seed: int, *, precision: Any = "auto", scratch: Path | None = None) -> Trainer:
+
+def trainer_of(
+    prepared: Prepared,
+    seed: int,
+    tables: FeatureTables,
+    *,
+    head: TrainingConfig = fine_tuning.HEAD,
+    precision: Any = "auto",
+    scratch: Path | None = None,
+) -> Trainer:
     """What trains whole networks on these photos.
 
     Args:
         seed: Of views, initial weights, batches and dropout.
+        tables: Features, for the heads that fine-tuning begins with.
+        head: How these are trained, on features of the backbone that is fine-tuned.
         precision: ``auto``, ``float32`` or ``mixed_bfloat16``.
         scratch: Folder for trainings that are looked at on their way.
     """
@@ -41,19 +56,35 @@ def trainer_of(prepared: Prepared, seed: int, *, precision: Any = "auto", scratc
 
     def fingerprint(config: TrainingConfig) -> str:
         if config.network == FINE_TUNED:
-            made = [backbone.version for backbone, _ in resolve(config.backbone)]
+            made = [*(backbone.version for backbone, _ in resolve(config.backbone)), head]
         else:
             made = [NETWORKS.get(config.network).version]
         return f"{prepared.audit.fingerprint}, views {seed} of {policy_version(config.augmentation)}, network {made}"
 
-    dataset = prepared.dataset
+    def begin(model: Any, config: TrainingConfig, rows: np.ndarray) -> None:
+        if config.network == FINE_TUNED:
+            fitted = fit_final(replace(head, backbone=config.backbone), tables, rows, n_classes, seed=seed)
+            model.get_layer("head").set_weights([fitted.kernels[0], fitted.biases[0]])
+            return
+        network = NETWORKS.get(config.network)
+        if network.begin:
+            images = np.flatnonzero(rows)[:_SEEN]
+            network.begin(model, pixels(config, network.image_size, images, np.zeros_like(images)))
+
+    dataset, n_classes = prepared.dataset, len(prepared.dataset.class_names)
+    pixels = ViewPixels(
+        lambda config: views_of(prepared, config, seed).pixels,
+        len(dataset),
+        together=lambda config: views_of(prepared, config, seed).together,
+    )
     return Trainer(
         build,
-        ViewPixels(lambda config: views_of(prepared, config, seed).pixels, len(dataset)),
+        pixels,
         dataset.labels,
-        len(dataset.class_names),
+        n_classes,
         seed=seed,
         fingerprint=fingerprint,
+        begin=begin,
         precision=precision,
         scratch=Scratch(scratch) if scratch else None,
         kept=Predictions(cache_folder() / "trainings"),
@@ -95,7 +126,7 @@ def fitted_with(
         scratch: Folder for trainings that are looked at on their way.
     """
     tables = FeatureTables(bank, prepared.dataset.labels, lambda config: views_of(prepared, config, seed), display)
-    trainer = trainer_of(prepared, seed, scratch=scratch)
+    trainer = trainer_of(prepared, seed, tables, scratch=scratch)
     task = display.add_task("Epochs of networks", total=None, visible=False)
     fit = fitter(
         tables,

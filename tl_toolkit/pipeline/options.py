@@ -60,6 +60,7 @@ class TrainOptions(DataOptions):
     Attributes:
         network: Name of a network from scratch; None to fine-tune ``backbone``.
         backbone: Name of a backbone, whose weights are where training begins.
+        fine_tune: Folder of a search whose best head training begins with, on its backbone.
         settings: Fields of :class:`~tl_toolkit.core.settings.TrainingConfig` that the user gave.
         cross_validate: Score all outer folds instead of one, and train the exported model on all photos.
         timeout: Seconds after which no more epochs begin.
@@ -70,6 +71,7 @@ class TrainOptions(DataOptions):
     inner_folds: int = 0
     network: str | None = None
     backbone: str | None = None
+    fine_tune: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     cross_validate: bool = False
     timeout: float | None = None

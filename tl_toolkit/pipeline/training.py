@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank, resolve
+from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
@@ -24,53 +24,16 @@ from tl_toolkit.evaluation.curves import epochs_to_look
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_networks
-from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
-from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.fitting import trainer_of
 from tl_toolkit.pipeline.options import TrainOptions
 from tl_toolkit.pipeline.searching import Outcome
+from tl_toolkit.pipeline.training_settings import best_head, require_blind, settings_of
 from tl_toolkit.sections import page, record
 from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer
 from tl_toolkit.training.precision import dtype_policy
-
-_RATES = {"sgd": 1e-2, "adam": 1e-3, "adamw": 1e-3}
-
-
-def settings_of(options: TrainOptions) -> TrainingConfig:
-    """The settings that the user gave, on top of the network's own, or of those for fine-tuning.
-
-    Raises:
-        UserError: settings that cannot be.
-    """
-    if options.network:
-        config = NETWORKS.get(options.network).reference
-    elif options.backbone:
-        if len(resolve(options.backbone)) > 1:
-            raise UserError(f"Only one backbone can be fine-tuned at a time, got {options.backbone}.")
-        config = replace(fine_tuning.REFERENCE, backbone=options.backbone)
-    else:
-        raise UserError("Name a --network to train from scratch, or a --backbone to fine-tune.")
-    AUGMENTATIONS.get(options.settings.get("augmentation", config.augmentation))
-    given = dict(options.settings)
-    if given.get("augmentation") == "none":
-        given = {"strength": 0.0, "views": 1, **given}
-    chosen = given.get("optimizer", config.optimizer)
-    if chosen != config.optimizer and "learning_rate" not in given:
-        # Keras' own defaults; pretrained weights bear a tenth of them.
-        given["learning_rate"] = _RATES[chosen] * (1.0 if options.network else 0.1)
-        note(f"Learning rate of {chosen}: {given['learning_rate']:g}")
-    if given.get("optimizer", "sgd") != "sgd":
-        given = {"momentum": 0.0, "nesterov": False, **given}
-    if given.get("optimizer") == "adam":
-        given = {"weight_decay": 0.0, **given}
-    if options.smoke:
-        given["epochs"] = min(2, given.get("epochs", config.epochs))
-    try:
-        return replace(config, **given)
-    except ValueError as error:
-        raise UserError(f"These settings cannot be: {error}.") from error
 
 
 def train(options: TrainOptions) -> Outcome:
@@ -84,15 +47,21 @@ def train(options: TrainOptions) -> Outcome:
         KeyboardInterrupt: Ctrl-C; the folder keeps checkpoints, and ``resume`` goes on from them.
     """
     watch = Stopwatch()
-    config = settings_of(options)
+    head = best_head(options.fine_tune) if options.fine_tune else fine_tuning.HEAD
+    settings_of(options, 0, head)  # mistakes are told before photos are looked for
     dataset = find_data(options, watch)
+    config = settings_of(options, len(dataset), head)
+    if "optimizer" in options.settings and "learning_rate" not in options.settings:
+        note(f"Learning rate of {config.optimizer}: {config.learning_rate:g}")
     if options.cross_validate and dataset.test is not None:
         raise UserError(f"{dataset.name} has an official test set: leave --cross-validate out.")
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
-    folder = _folder(options, config, prepared)
+    if options.fine_tune:
+        require_blind(options.fine_tune, prepared)
+    folder = _folder(options, config, head, prepared)
     try:
-        return Outcome(folder=folder, run=_train(options, config, prepared, bank, folder, watch))
+        return Outcome(folder=folder, run=_train(options, config, head, prepared, bank, folder, watch))
     except KeyboardInterrupt as interrupt:
         # With a run.json, only the page can be missing, or checkpoints that are of no more use.
         how = f"to go on, run the same command with --resume {folder}"
@@ -104,13 +73,18 @@ def train(options: TrainOptions) -> Outcome:
 def _train(
     options: TrainOptions,
     config: TrainingConfig,
+    head: TrainingConfig,
     prepared: Prepared,
     bank: FeatureBank,
     folder: Path,
     watch: Stopwatch,
 ) -> dict[str, Any]:
     memory = PeakMemory()
-    trainer = trainer_of(prepared, options.seed, precision=options.precision)
+    display = progress()
+    tables = FeatureTables(
+        bank, prepared.dataset.labels, lambda config: views_of(prepared, config, options.seed), display
+    )
+    trainer = trainer_of(prepared, options.seed, tables, head=head, precision=options.precision)
     outer = prepared.splits.outer
     end = watch.started + options.timeout if options.timeout else float("inf")
 
@@ -122,8 +96,8 @@ def _train(
     done: list[Trained] = []
     said = np.zeros((len(outer), len(prepared.dataset.class_names)), np.float32)
     with (
-        watch.step("training", f"Training {options.network or options.backbone}: {times}"),
-        progress() as display,
+        watch.step("training", f"Training {options.network or config.backbone}: {times}"),
+        display,
     ):
         for number, (name, rows, test) in enumerate(plans):
             # Each training has its share of what is left: the last must not be the one that is cut.
@@ -189,6 +163,7 @@ def _train(
             smoke=options.smoke,
             training={
                 "settings": asdict(config),
+                "head": asdict(head) if config.network == FINE_TUNED else None,
                 "protocol": "cross-validation" if options.cross_validate else "holdout",
                 "n_scored": int(scored.sum()),
                 "precision": dtype_policy(options.precision),  # type: ignore[arg-type]
@@ -213,11 +188,12 @@ def _train(
     return run
 
 
-def _folder(options: TrainOptions, config: TrainingConfig, prepared: Prepared) -> Path:
+def _folder(options: TrainOptions, config: TrainingConfig, head: TrainingConfig, prepared: Prepared) -> Path:
     """A new run folder, or the one to go on in, whose settings, photos and folds must be the same."""
     identity = plain(
         {
             "settings": asdict(config),
+            "head": asdict(head) if config.network == FINE_TUNED else None,
             "seed": options.seed,
             "cross_validate": options.cross_validate,
             "fingerprint": prepared.audit.fingerprint,

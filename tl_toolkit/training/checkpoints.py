@@ -26,7 +26,7 @@ class State:
 
     Attributes:
         weights: The network's, in Keras' order.
-        optimizer: The optimiser's variables, in Keras' order.
+        optimizer: The optimiser's variables, in Keras' order, and Lookahead's averages behind them.
         best: Weights of the epoch with the lowest training loss, where early stopping keeps them; else None.
         curves: What has happened so far.
     """

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,8 +15,10 @@ from tl_toolkit.training.checkpoints import State
 from tl_toolkit.training.compiling import sample_weights, targets
 from tl_toolkit.training.inputs import ViewPixels, batches
 from tl_toolkit.training.monitoring import Curves, cross_entropy
-from tl_toolkit.training.programs import Program
+from tl_toolkit.training.programs import LOOKAHEAD, Program
 from tl_toolkit.training.schedules import lowest, out_of_patience, rate
+
+_WATCHED = 2000
 
 Stopped = Literal["finished", "until", "patience", "deadline", "diverged"]
 
@@ -56,8 +58,10 @@ class Course:
         labels: int64, shape (n,).
         n_classes: k.
         rows: bool, shape (n,): the photos to train on.
-        watched: bool, shape (n,): photos whose loss and accuracy are recorded.
+        watched: bool, shape (n,): photos whose loss and accuracy are recorded: 2,000 of them, spread evenly, where
+            there are more.
         seed: Of batches and views.
+        begin: What the network is given before its first step.
         state: Where to go on from; None to begin.
     """
 
@@ -72,11 +76,15 @@ class Course:
         rows: np.ndarray,
         watched: np.ndarray | None,
         seed: int,
+        begin: Callable[[Any], None],
         state: State | None,
     ) -> None:
         self._program, self._pixels, self._config, self._labels = program, pixels, config, labels
         self._rows, self._seed = rows, seed
-        self._watched = None if watched is None else np.flatnonzero(watched)
+        self._watched = None
+        if watched is not None:
+            every = np.flatnonzero(watched)
+            self._watched = every[:: -(-len(every) // _WATCHED)] if len(every) else every
         self._targets = targets(labels, n_classes, config)
         self._weights = sample_weights(labels, rows, n_classes, config)
         self._steps = -(-int(rows.sum()) // config.batch_size)
@@ -86,7 +94,7 @@ class Course:
         if state:
             program.restore(state)
         else:
-            program.start()
+            program.start(begin)
 
     def stopped(self, until: int) -> Stopped | None:
         """Why the training has ended, where it is looked at after ``until`` epochs; None while it has not."""
@@ -116,6 +124,9 @@ class Course:
                 return False
             total += loss * len(images)
             right += hits
+            taken = number * self._steps + step + 1
+            if self._config.lookahead and taken % LOOKAHEAD == 0:
+                self._program.look_ahead(taken / (self._config.epochs * self._steps))
         n = int(self._rows.sum())
         values = {"loss": total / n, "accuracy": right / n, "learning_rate": learning_rate}
         if self._watched is not None:

@@ -23,7 +23,10 @@ from tl_toolkit.training.courses import Course, Trained
 from tl_toolkit.training.inputs import ViewPixels
 from tl_toolkit.training.monitoring import Board, overfits
 from tl_toolkit.training.precision import Precision, dtype_policy
-from tl_toolkit.training.programs import Build, Program, new_model, structure
+from tl_toolkit.training.programs import Begin, Build, Program, mirrored, new_model, structure
+
+_AT_ONCE = 2048
+"""Photos whose pixels are held at the input's size at a time, to predict them."""
 
 
 def epochs(jobs: Sequence[Job]) -> int:
@@ -45,6 +48,7 @@ class Trainer:
         seed: Of initial weights, batches, views and dropout.
         fingerprint: Settings -> what else a training depends on: the identity of the data, and the versions of what
             makes views and network.
+        begin: What the network is given before its first step.
         precision: See :func:`~tl_toolkit.training.precision.dtype_policy`.
         scratch: Where trainings that are looked at on their way wait for going on; None: they start again.
         kept: Where predictions of :meth:`fit` are kept; None: nowhere.
@@ -59,6 +63,7 @@ class Trainer:
         *,
         seed: int,
         fingerprint: Callable[[TrainingConfig], str],
+        begin: Begin = lambda _model, _config, _rows: None,
         precision: Precision = "auto",
         scratch: Scratch | None = None,
         kept: Predictions | None = None,
@@ -69,6 +74,7 @@ class Trainer:
         self._n_classes = n_classes
         self._seed = seed
         self._fingerprint = fingerprint
+        self._begin = begin
         self._precision: Precision = precision
         self._scratch = scratch
         self._kept = kept
@@ -188,7 +194,9 @@ class Trainer:
             return np.full((len(images), self._n_classes), np.nan, np.float32)
         program = self._program_for(trained.config)
         program.load(trained.weights)
-        return program.probabilities(self._pixels(trained.config, program.side, images, np.zeros_like(images)))
+        parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
+        clean = (self._pixels(trained.config, program.side, part, np.zeros_like(part)) for part in parts)
+        return np.concatenate([program.probabilities(pixels) for pixels in clean])
 
     def exact(self, network: tuple[Any, int], config: TrainingConfig, rows: np.ndarray) -> np.ndarray:
         """As :meth:`probabilities`, in float32 by a network of :meth:`model`: what an exported file must say."""
@@ -201,7 +209,7 @@ class Trainer:
         """The network as a keras.Model of its own in float32, and the side of its input; to export it."""
         model, side = new_model(self._build, trained.config, self._n_classes, seed=self._seed, policy="float32")
         model.set_weights(list(trained.weights))
-        return model, side
+        return mirrored(model, side) if trained.config.test_time_flip else model, side
 
     def _look(self, job: Job, until: int, advance: Callable[[int], None]) -> Trained:
         """Train for ``until`` epochs, from where an earlier look of the same training left off."""
@@ -237,6 +245,7 @@ class Trainer:
             rows=rows,
             watched=watched,
             seed=self._seed,
+            begin=lambda model: self._begin(model, config, rows),
             state=state,
         )
 

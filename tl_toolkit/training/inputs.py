@@ -14,6 +14,12 @@ from tl_toolkit.core.settings import TrainingConfig
 Photos = Callable[[int, int], np.ndarray]
 """(photo number, view number) -> uint8 RGB, shape (height, width, 3); view 0 is clean. Called from several threads."""
 
+Together = Callable[[int], np.ndarray | None]
+"""View number -> all photos in that view, uint8 RGB, shape (n, height, width, 3); None where they come one by one."""
+
+_RESIZED = 256
+"""Photos that are resized at a time: 27 MiB of float32 at 96 px."""
+
 
 class ViewPixels:
     """The photos of a data set in their views, at the size of a network's input.
@@ -26,17 +32,31 @@ class ViewPixels:
     together exceed ``most_bytes``, the policies that were not used for longest are forgotten first, then the oldest
     views of the one in use, to be computed again when their turn comes.
 
+    Photos that come all together, and are no larger than the input, are resized when they are asked for instead. Of
+    their views the latest augmented one is kept, for it is quickly computed again; the clean one is the data set's own
+    array, which all policies share.
+
     Args:
-        photos: Settings -> where their views come from.
+        photos: Settings -> where their views come from, one by one.
         n: Number of photos.
-        most_bytes: Memory for views.
+        together: Settings -> where they come from all at once, the same pixels; by default nowhere.
+        most_bytes: Memory for views of photos that come one by one.
     """
 
-    def __init__(self, photos: Callable[[TrainingConfig], Photos], n: int, *, most_bytes: int = 2**30) -> None:
+    def __init__(
+        self,
+        photos: Callable[[TrainingConfig], Photos],
+        n: int,
+        *,
+        together: Callable[[TrainingConfig], Together] = lambda _: lambda _view: None,
+        most_bytes: int = 2**30,
+    ) -> None:
         self._photos = photos
         self._n = n
+        self._together = together
         self._most = most_bytes
         self._kept: dict[tuple[str, float, int], dict[int, np.ndarray]] = {}
+        self._wholes: dict[tuple[str, float, int], np.ndarray | None] = {}
 
     def __call__(self, config: TrainingConfig, side: int, images: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Pixels of some photos, each in a view of its own.
@@ -50,12 +70,34 @@ class ViewPixels:
         """
         pixels = np.empty((len(images), side, side, 3), np.uint8)
         for view in np.unique(views):
-            own = views == view
-            pixels[own] = self._view(config, side, int(view))[images[own]]
+            seen = self._view(config, side, int(view))
+            own = np.flatnonzero(views == view)
+            for start in range(0, len(own), _RESIZED):
+                some = own[start : start + _RESIZED]
+                pixels[some] = _resized(seen[images[some]], side)
         return pixels
 
     def _view(self, config: TrainingConfig, side: int, view: int) -> np.ndarray:
-        """One view of all photos, uint8, shape (n, side, side, 3). The clean one is the same for all policies."""
+        """One view of all photos, uint8, shape (n, height, width, 3): smaller ones as they are, others at ``side``."""
+        clean = self._whole(config, 0)
+        if clean is not None and max(clean.shape[1:3]) <= side:
+            whole = self._whole(config, view)
+            if whole is not None:
+                return whole
+        return self._one_by_one(config, side, view)
+
+    def _whole(self, config: TrainingConfig, view: int) -> np.ndarray | None:
+        """One view of all photos at their own size; None where they come one by one."""
+        clean, own = ("none", 0.0, 0), (config.augmentation, config.strength, view)
+        key = own if view else clean
+        if key not in self._wholes:
+            # Before the next one is computed: both at once need twice the memory.
+            self._wholes = {clean: self._wholes[clean]} if clean in self._wholes else {}
+            self._wholes[key] = self._together(config)(view)
+        return self._wholes[key]
+
+    def _one_by_one(self, config: TrainingConfig, side: int, view: int) -> np.ndarray:
+        """One view of all photos at the size of the input. The clean one is the same for all policies."""
         clean, own = ("none", 0.0, side), (config.augmentation, config.strength, side)
         key = own if view else clean
         group = self._kept[key] = self._kept.pop(key, {})  # the last in order is the last used
@@ -70,11 +112,11 @@ class ViewPixels:
         return group[view]
 
     def _compute(self, photos: Photos, side: int, view: int) -> np.ndarray:
-        tf = tensorflow()
         pixels = np.empty((self._n, side, side, 3), np.uint8)
+        tensorflow()  # imported here, for threads must not do it at the same time
 
         def fill(image: int) -> None:
-            pixels[image] = np.rint(tf.image.resize(photos(image, view), (side, side)).numpy())
+            pixels[image] = _resized(photos(image, view), side)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for _ in pool.map(fill, range(self._n)):
@@ -83,6 +125,13 @@ class ViewPixels:
 
     def _bytes(self) -> int:
         return sum(pixels.nbytes for group in self._kept.values() for pixels in group.values())
+
+
+def _resized(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Photos at the size of the input, the same alone and among others: uint8, shape (..., side, side, 3)."""
+    if pixels.shape[-3:-1] == (side, side):
+        return pixels
+    return np.rint(tensorflow().image.resize(pixels, (side, side)).numpy()).astype(np.uint8)
 
 
 def batches(

@@ -24,7 +24,7 @@ class Curves:
         loss, accuracy: Of the training photos, as Keras reports them: means over the batches of an epoch while the
             network learns, augmented, with dropout; the loss is what is minimised, penalties and weights included.
         val_loss, val_accuracy: Of the watched photos, clean, after each epoch: mean cross-entropy in nats, and
-            accuracy; empty where none are watched.
+            accuracy; empty where none are watched. Of more than 2,000 photos, about 2,000 are watched.
         learning_rate: At the last step of each epoch.
         seconds: Of each epoch, watching included.
     """

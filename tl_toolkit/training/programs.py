@@ -20,7 +20,16 @@ Build = Callable[[TrainingConfig, int], tuple[Any, int]]
 probabilities float32 (m, k). What does not train is frozen. All settings that :func:`structure` leaves out are at their
 defaults."""
 
+Begin = Callable[[Any, TrainingConfig, np.ndarray], None]
+"""(keras.Model, settings, rows bool (n,)): gives a network what it takes from its training photos before the first
+step, such as filters that whiten them. A pure function of the settings and the photos in ``rows``."""
+
 _PREDICTED = 128
+LOOKAHEAD = 5
+"""Steps from one pull of :meth:`Program.look_ahead` to the next."""
+
+_KEPT = 0.95**LOOKAHEAD
+"""Share of the running average that the last pull keeps."""
 
 
 def structure(config: TrainingConfig) -> TrainingConfig:
@@ -63,6 +72,16 @@ def new_model(build: Build, config: TrainingConfig, n_classes: int, *, seed: int
         random.setstate(state)
 
 
+def mirrored(model: Any, side: int) -> Any:
+    """A network that says the mean of what ``model`` says of photos and of their mirror images; a keras.Model."""
+    k = keras()
+    pixels = k.Input((side, side, 3), name="pixels")
+    # Columns by number: every format of exported models can express it.
+    mirror = k.ops.take(pixels, np.arange(side)[::-1].copy(), axis=2)
+    both = [model(pixels, training=False), model(mirror, training=False)]
+    return k.Model(pixels, k.layers.Average(name="probabilities")(both), name="mirrored")
+
+
 class Program:
     """One network, which holds the weights of whichever training is at it.
 
@@ -81,6 +100,10 @@ class Program:
         self.model, self.side = new_model(build, config, n_classes, seed=seed, policy=policy)
         self._optimizer = optimizer_of(structure(config))
         self._optimizer.build(self.model.trainable_variables)
+        self._config = config
+        averages = [tf.Variable(weight) for weight in self.model.weights] if config.lookahead else []
+        self._averages = averages
+        self._state = [*self._optimizer.variables, *averages]
         # Keras sums gradients over replicas, of which there is one here, by an operation with a gradient of its own.
         # TensorFlow registers such gradients for good, and with them the graph and all weights: 150 MiB a slash_cnn.
         if not hasattr(self._optimizer, "_all_reduce_sum_gradients"):
@@ -97,14 +120,17 @@ class Program:
         )
         self._predict = tf.function(self._say, input_signature=(pixels,))
 
-    def start(self) -> None:
-        """Back to the initial weights."""
+    def start(self, begin: Callable[[Any], None] = lambda _: None) -> None:
+        """Back to the initial weights, and to what ``begin`` makes of the network with them."""
         self.restore(self._initial)
+        begin(self.model)
+        for average, weight in zip(self._averages, self.model.weights, strict=bool(self._averages)):
+            average.assign(weight)
 
     def restore(self, state: State) -> None:
         """Take up a training where ``state`` left it."""
         self.load(state.weights)
-        for variable, value in zip(self._optimizer.variables, state.optimizer, strict=True):
+        for variable, value in zip(self._state, state.optimizer, strict=True):
             variable.assign(value)
 
     def load(self, weights: Sequence[np.ndarray]) -> None:
@@ -117,7 +143,7 @@ class Program:
 
     def state(self, *, best: Sequence[np.ndarray] | None, curves: Curves) -> State:
         """A copy of everything."""
-        optimizer = tuple(variable.numpy().copy() for variable in self._optimizer.variables)
+        optimizer = tuple(variable.numpy().copy() for variable in self._state)
         return State(weights=self.weights(), optimizer=optimizer, best=best, curves=curves)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -143,8 +169,20 @@ class Program:
         loss, right = self._step(pixels, targets, sample_weights)
         return float(loss), int(right)
 
+    def look_ahead(self, done: float) -> None:
+        """Move the weights, and those of batch normalisation, back to their running average.
+
+        Args:
+            done: Share of the training that is done: the average keeps 0.95**5 * done**3 of itself.
+        """
+        kept = _KEPT * done**3
+        for average, weight in zip(self._averages, self.model.weights, strict=True):
+            average.assign(kept * average + (1 - kept) * weight)
+            weight.assign(average)
+
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """What the network says of photos: uint8 (m, side, side, 3) -> float32 (m, k)."""
+        """What the network says of photos: uint8 (m, side, side, 3) -> float32 (m, k); of their mirror images, too,
+        where the settings want it."""
         starts = range(0, len(pixels), _PREDICTED)
         return np.concatenate([self._predict(pixels[start : start + _PREDICTED]).numpy() for start in starts])
 
@@ -155,9 +193,18 @@ class Program:
             loss = keras().losses.CategoricalCrossentropy()(targets, said, sample_weight=sample_weights)
             for penalty in self.model.losses:
                 loss += tf.cast(penalty, tf.float32)
-        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        gradients = tape.gradient(loss, variables)
+        if self._config.bias_rate != 1:
+            # The same as a learning rate of their own: every step of SGD is a sum of gradients times the rate.
+            rates = [self._config.bias_rate if len(variable.shape) == 1 else 1.0 for variable in variables]
+            gradients = [gradient * rate for gradient, rate in zip(gradients, rates, strict=True)]
+        self._optimizer.apply(gradients, variables)
         return loss, tf.math.count_nonzero(tf.argmax(said, -1) == tf.argmax(targets, -1))
 
     def _say(self, pixels: Any) -> Any:
         tf = tensorflow()
-        return tf.cast(self.model(tf.cast(pixels, tf.float32), training=False), tf.float32)
+        pixels = tf.cast(pixels, tf.float32)
+        said = self.model(pixels, training=False)
+        if self._config.test_time_flip:
+            said = (said + self.model(pixels[:, :, ::-1], training=False)) / 2
+        return tf.cast(said, tf.float32)

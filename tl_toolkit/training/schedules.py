@@ -14,6 +14,9 @@ from tl_toolkit.core.settings import TrainingConfig
 # Factor and patience of the example in Keras' documentation; what counts as a fall is Keras' default.
 _FACTOR, _PATIENCE, _LEAST = 0.2, 5, 1e-4
 
+_RISE = 0.2
+"""Share of the steps of ``one_cycle`` during which the rate rises."""
+
 
 def rate(config: TrainingConfig, losses: Sequence[float], step: int, steps: int) -> float:
     """Learning rate of a step.
@@ -23,9 +26,13 @@ def rate(config: TrainingConfig, losses: Sequence[float], step: int, steps: int)
         step: Steps already taken in this epoch.
         steps: Steps of an epoch.
     """
+    done = (len(losses) * steps + step) / (config.epochs * steps)
     if config.schedule == "cosine":
-        done = (len(losses) * steps + step) / (config.epochs * steps)
         return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    if config.schedule == "one_cycle":
+        # Half a step later than the share that is done: neither the first step nor the last is of size zero.
+        middle = done + 0.5 / (config.epochs * steps)
+        return config.learning_rate * min(middle / _RISE, (1 - middle) / (1 - _RISE))
     return config.learning_rate * (_FACTOR ** _plateaus(losses) if config.schedule == "plateau" else 1)
 
 
