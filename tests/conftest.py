@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tl_toolkit.core.records import ExportedModel
 from tl_toolkit.datasets.sample import draw
 
 CLASSES = ("Beauty", "Games", "Home")
@@ -72,6 +73,14 @@ def quick_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("spaces") / "quick.yaml"
     path.write_text(QUICK_SPACE)
     return path
+
+
+@pytest.fixture
+def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end with their scores and a report of them: model file and analysis are what other tests are about."""
+    model = ExportedModel(path="none", format="none", sha256="0" * 64, size=1, max_difference=0.0, checked=1)
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.analyse", lambda *_: None)
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: model)
 
 
 @dataclass(frozen=True)

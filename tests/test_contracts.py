@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from tl_toolkit.core.searches import Proposal, SearchResult
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.configuring import config_from
 from tl_toolkit.engines.spaces import load_space
+
+Expired = Callable[[], bool]
 
 REGISTRIES = (
     augmentation.REGISTRY,
@@ -124,7 +126,9 @@ class Search:
         self.values.append(values)
         return config_from(self.space, values)
 
-    def objective(self, proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+    def objective(
+        self, proposals: Sequence[Proposal], expired: Expired
+    ) -> Iterator[tuple[int, float, tuple[float, ...]]]:
         self.asked.append(list(proposals))
         for i, proposal in enumerate(proposals):
             score = smooth(proposal.config)
@@ -199,7 +203,7 @@ def test_a_blind_search_is_not_told_the_reference(name: str, tmp_path: Path) -> 
 def test_diverged_trials_are_failed_and_many_in_a_row_end_nothing(name: str, tmp_path: Path) -> None:
     search = Search(name, tmp_path / "a", batch=5)
 
-    def diverging(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+    def diverging(proposals: Sequence[Proposal], expired: Expired) -> Iterator[tuple[int, float, tuple[float, ...]]]:
         for i, proposal in enumerate(proposals):
             score = 0.5 if proposal.config == search.space.reference else float("nan")
             yield i, score, (score, 0.5)
@@ -215,7 +219,7 @@ def test_diverged_trials_are_failed_and_many_in_a_row_end_nothing(name: str, tmp
 
 @pytest.mark.parametrize("name", engines.REGISTRY.names())
 def test_what_an_objective_raises_is_raised(name: str, tmp_path: Path) -> None:
-    def broken(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+    def broken(proposals: Sequence[Proposal], expired: Expired) -> Iterator[tuple[int, float, tuple[float, ...]]]:
         yield 0, 0.5, (0.5,)
         raise ZeroDivisionError("a defect")
 
@@ -229,8 +233,8 @@ def test_a_search_cut_off_keeps_what_was_told(name: str, end: str, tmp_path: Pat
     search = Search(name, tmp_path / "a", batch=5)
     now = time.monotonic()
 
-    def cut(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
-        for i, score, fold_scores in search.objective(proposals):
+    def cut(proposals: Sequence[Proposal], expired: Expired) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+        for i, score, fold_scores in search.objective(proposals, expired):
             if len(proposals) > 1 and i == 2:
                 if end == "interrupted":
                     raise KeyboardInterrupt
@@ -247,7 +251,7 @@ def test_a_search_cut_off_keeps_what_was_told(name: str, end: str, tmp_path: Pat
 
 @pytest.mark.parametrize("name", engines.REGISTRY.names())
 def test_ctrl_c_before_there_is_anything_to_show_ends_the_search(name: str, tmp_path: Path) -> None:
-    def cut(proposals: Sequence[Proposal]) -> Iterator[tuple[int, float, tuple[float, ...]]]:
+    def cut(proposals: Sequence[Proposal], expired: Expired) -> Iterator[tuple[int, float, tuple[float, ...]]]:
         yield 0, 0.5, (0.5,)
         raise KeyboardInterrupt
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +28,7 @@ from tl_toolkit.engines.study import Asked, Look, reference_values
 FOREVER = float("inf")
 RATE = Parameter(name="learning_rate", kind="float", low=1e-3, high=1.0, log=True)
 
+Expired = Callable[[], bool]
 Scored = Iterator[tuple[int, float, tuple[float, ...]]]
 
 
@@ -67,7 +68,7 @@ class Run:
         self.batches: list[list[tuple[float, int | None]]] = []
         self.advanced = 0
 
-    def objective(self, proposals: Sequence[Proposal]) -> Scored:
+    def objective(self, proposals: Sequence[Proposal], expired: Expired) -> Scored:
         """The score is the learning rate, that of the end with a bonus; NaN above 0.9."""
         self.batches.append([(p.config.learning_rate, p.until) for p in proposals])
         for i, proposal in enumerate(proposals):
@@ -173,8 +174,8 @@ class TestHalving:
         run = Run(rates(0.1, 0.2, 0.3, epochs=4), Pruning(first=2))
         ends = run.objective
 
-        def diverging(proposals: Sequence[Proposal]) -> Scored:
-            for i, score, fold_scores in ends(proposals):
+        def diverging(proposals: Sequence[Proposal], expired: Expired) -> Scored:
+            for i, score, fold_scores in ends(proposals, expired):
                 yield i, score if proposals[i].until else float("nan"), fold_scores
 
         run.objective = diverging  # type: ignore[method-assign]
@@ -187,7 +188,7 @@ class TestDriving:
         run = Run(rates(0.1, 0.2, 0.3))
         run.studies["outer-0"] = Listed(rates(0.4, 0.5, 0.6))
 
-        def cut(proposals: Sequence[Proposal]) -> Scored:
+        def cut(proposals: Sequence[Proposal], expired: Expired) -> Scored:
             yield 0, 0.1, (0.1,)
             yield 3, 0.4, (0.4,)
             raise KeyboardInterrupt
@@ -198,6 +199,22 @@ class TestDriving:
         assert run.studies["final"].told == [(0, 30, 0.1), (0, "complete"), (1, "dropped"), (2, "dropped")]
         assert run.studies["outer-0"].told == [(0, 30, 0.4), (0, "complete"), (1, "dropped"), (2, "dropped")]
         assert [(trial.study, trial.number) for trial in found.trials] == [("final", 0), ("outer-0", 0)]
+
+    @pytest.mark.parametrize("deadline", [FOREVER, 0.0])
+    def test_a_result_that_is_left_out_is_a_defect_but_where_time_is_up(self, deadline: float) -> None:
+        run = Run(rates(0.1, 0.2, 0.3))
+
+        def losing(proposals: Sequence[Proposal], expired: Expired) -> Scored:
+            assert not expired()
+            yield 2, 0.3, (0.3,)
+
+        run.objective = losing  # type: ignore[method-assign]
+        if deadline == FOREVER:
+            with pytest.raises(RuntimeError, match="left out 2 of 3 trials"):
+                run()
+        else:
+            found = run(deadline=deadline)
+            assert (found.stopped, [trial.number for trial in found.trials]) == ("timeout", [2])
 
     def test_a_study_that_asks_for_less_than_its_trials_is_exhausted(self) -> None:
         run = Run(rates(0.1, 0.2))
@@ -224,7 +241,7 @@ class TestDriving:
 
 
 def searched(name: str, space: SearchSpace, folder: Path, score: Any, **how: Any) -> SearchResult:
-    def objective(proposals: Sequence[Proposal]) -> Scored:
+    def objective(proposals: Sequence[Proposal], expired: Expired) -> Scored:
         for i, proposal in enumerate(proposals):
             seen = score(proposal)
             yield i, seen, (seen, seen)
@@ -235,6 +252,63 @@ def searched(name: str, space: SearchSpace, folder: Path, score: Any, **how: Any
     )
     assert isinstance(found, SearchResult)
     return found
+
+
+class Epochs:
+    """Trains on a clock of its own: an epoch takes a second, and none begins when time is up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.trained = self.lost = 0
+        monkeypatch.setattr(time, "monotonic", lambda: float(self.trained))
+        self.begun: list[Proposal] = []
+        self.seen: dict[tuple[str, TrainingConfig], int] = {}
+
+    def __call__(self, proposals: Sequence[Proposal], expired: Expired) -> Scored:
+        for i, proposal in enumerate(proposals):
+            trial = proposal.study, proposal.config
+            begun, until = self.trained, proposal.until or proposal.config.epochs
+            self.begun.append(proposal)
+            while self.trained - begun < until - self.seen.get(trial, 0):
+                if expired():
+                    self.lost = self.trained - begun
+                    return
+                self.trained += 1
+            self.seen[trial] = until
+            yield i, proposal.config.learning_rate, (proposal.config.learning_rate,)
+
+
+@pytest.mark.parametrize("name", ["optuna", "keras-tuner"])
+@pytest.mark.parametrize(
+    ("deadline", "trained", "until"),
+    [
+        (20.5, 60, None),  # the references of both studies come first
+        (65.5, 66, 10),  # a trial that was never looked at
+        (165.5, 166, None),  # one that was
+    ],
+)
+def test_a_training_under_way_ends_at_the_deadline_once_every_study_has_a_trial_to_show(
+    deadline: float, trained: int, until: int | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, epochs = space_of(RATE, trials=6, pruning=Pruning(first=10)), Epochs(monkeypatch)
+    open_studies = engines.REGISTRY.get(name).open_studies
+    studies = ("outer-0", "final")
+    found = Engine(open_studies)(
+        space,
+        studies,
+        epochs,
+        lambda values: config_from(space, values),
+        batch=5,
+        seed=0,
+        deadline=deadline,
+        storage=tmp_path / "study.log",
+    )
+    assert found.stopped == "timeout"
+    assert epochs.trained == trained
+    assert epochs.begun[-1].until == until
+    assert {(t.study, t.config): t.trained_epochs for t in found.trials} == epochs.seen
+    assert sum(trial.trained_epochs for trial in found.trials) == trained - epochs.lost
+    assert all((t.state == "complete") == (t.trained_epochs == 30) for t in found.trials)
+    assert all(found.best(study, 1) for study in studies)
 
 
 class TestOptuna:

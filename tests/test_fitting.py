@@ -43,6 +43,19 @@ def test_every_job_gets_its_own_test_photos_whatever_it_shares_a_program_with() 
         np.testing.assert_array_equal(together[position], alone)
 
 
+def test_when_time_is_up_no_more_features_are_turned_to() -> None:
+    test = np.arange(40) < 10
+    jobs = [Job(config=config(backbone), train=~test, test=test) for backbone in ("a", "b", "a", "c")]
+    seen: list[str] = []
+
+    def looked_up(config: TrainingConfig) -> FeatureTable:
+        seen.append(config.backbone)
+        return tables(config)
+
+    assert [position for position, _ in fit(jobs, looked_up, 3, seed=0, expired=lambda: "b" in seen)] == [0, 2, 1]
+    assert "c" not in seen
+
+
 def test_joined_heads_say_what_each_said_on_its_own_features() -> None:
     members = ["a+b", "c", "b+a", "b+c"]
     heads = [

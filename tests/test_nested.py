@@ -63,6 +63,15 @@ def test_scores_are_of_the_pooled_inner_predictions() -> None:
         assert results[i][1] == tuple(score("macro_f1", LABELS[job.test], fit.predicted(job)) for job in jobs)
 
 
+def test_a_trial_that_was_not_done_on_all_folds_is_left_out() -> None:
+    def cut(jobs: Sequence[Job]) -> Iterator[tuple[int, np.ndarray]]:
+        for position in (2, 3, 0):
+            yield position, Recorder().predicted(jobs[position])
+
+    trials = [Proposal(study=FINAL, config=TrainingConfig(epochs=epochs)) for epochs in (1, 2)]
+    assert [position for position, _, _ in cross_validate(cut, trials, LABELS, SPLITS, "accuracy")] == [1]
+
+
 def test_outer_predictions_are_pooled_in_the_order_of_the_photos() -> None:
     fit = Recorder()
     pooled = outer_predictions(fit, [[TrainingConfig(epochs=e)] for e in (1, 2, 3)], SPLITS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import time
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import numpy as np
@@ -20,6 +22,7 @@ from tl_toolkit.datasets import collection
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.datasets.splits import make_splits
 from tl_toolkit.pipeline import data
+from tl_toolkit.training.courses import Course
 
 SPACE = """
 metric: accuracy
@@ -67,6 +70,69 @@ def searched(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> pipel
         return pipeline.search(
             pipeline.SearchOptions(dataset="arrays", space=str(out / "space.yaml"), out=out, baseline="quick", trials=4)
         )
+
+
+NETWORKS = """
+metric: accuracy
+trials: 5
+scored_folds: 1
+pruning: {first: 1}
+parameters:
+  learning_rate: {low: 1e-3, high: 1e-2, log: true}
+fixed: {network: cifar_cnn, backbone: none, epochs: 4, batch_size: 16}
+reference: {learning_rate: 0.01, momentum: 0.7}
+"""
+
+
+@pytest.mark.usefixtures("scored_only")
+def test_a_timeout_stops_the_training_under_way(
+    arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "space.yaml").write_text(NETWORKS)
+    # What an earlier run was told is not trained again.
+    monkeypatch.setenv("TL_TOOLKIT_CACHE", str(tmp_path / "cache"))
+    rows: list[int] = []
+    train = Course.epoch
+
+    def counted(course: Course) -> bool:
+        rows.append(int(course._rows.sum()))
+        return train(course)
+
+    # The reference, the first look at both others, and the first of three more epochs of the better one.
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + (1e6 if len(rows) >= 4 + 2 + 1 else 0))
+    monkeypatch.setattr("tl_toolkit.engines.engine.time", clock)
+    monkeypatch.setattr(Course, "epoch", counted)
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    options = pipeline.SearchOptions(dataset="arrays", space=str(tmp_path / "space.yaml"), out=tmp_path, timeout=1e5)
+    outcome = pipeline.search(options)
+    assert outcome.run["search"]["stopped"] == "timeout"
+    with (outcome.folder / "trials.csv").open(newline="") as file:
+        ends = [(row["state"], row["trained_epochs"]) for row in csv.DictReader(file)]
+    assert ends == [("complete", "4"), ("pruned", "1"), ("pruned", "1")]
+    assert rows[:7] == [rows[0]] * 7
+    # What comes after the search is trained on more photos.
+    assert min(rows[7:]) > rows[0]
+    said = capsys.readouterr().err
+    assert "ended early (timeout)" in said
+    assert "without the network from scratch" in said
+
+
+@pytest.mark.usefixtures("scored_only")
+@pytest.mark.parametrize("engine", ["optuna", "keras-tuner"])
+@pytest.mark.parametrize("space", ["cifar10", "cifar10_scratch"])
+def test_both_engines_search_the_spaces_of_cifar10(
+    space: str, engine: str, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    run = pipeline.search(
+        pipeline.SearchOptions(
+            dataset="arrays", space=space, engine=engine, out=tmp_path, smoke=True, trials=2, baseline="none"
+        )
+    ).run
+    search = run["search"]
+    assert (search["space"], search["engine"], search["stopped"]) == (space, engine, "finished")
+    assert (search["n_trials"], search["n_failed"]) == (2, 0)
+    assert run["splits"]["official_test_set"]
 
 
 def test_the_test_set_is_the_only_fold_and_takes_no_part_in_the_search() -> None:

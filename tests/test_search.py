@@ -21,7 +21,6 @@ from conftest import CLASSES, SmokeRun
 from PIL import Image
 
 from tl_toolkit import doctor, pipeline, report, search
-from tl_toolkit.core.records import ExportedModel
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
@@ -135,14 +134,6 @@ class TestWhatARunLeaves:
         known = ("Looking", "Reading", "Searching", "Scoring", "Training", "Writing", "Warning: ", "30 photos")
         strange = [line for line in smoke_run.finished.stderr.splitlines() if not line.startswith(known)]
         assert strange == []
-
-
-@pytest.fixture
-def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs end with their scores and a report of them: model file and analysis are what other tests are about."""
-    model = ExportedModel(path="none", format="none", sha256="0" * 64, size=1, max_difference=0.0, checked=1)
-    monkeypatch.setattr("tl_toolkit.pipeline.searching.analyse", lambda *_: None)
-    monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: model)
 
 
 def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str, Any]:

@@ -450,6 +450,40 @@ def test_looking_on_the_way_changes_nothing_whether_it_goes_on_or_starts_again(
     assert not list(tmp_path.glob("*.npz"))
 
 
+@pytest.mark.parametrize("asked", [0, 1, 4, 8, 9])
+def test_a_training_stops_when_time_is_up_and_going_on_changes_nothing(
+    asked: int, tmp_path: Path, shared: Trainer
+) -> None:
+    own = trainer(scratch=Scratch(tmp_path))
+    said, done = iter([False] * asked), []
+    cut = dict(own.fit(jobs(3), advance=done.append, expired=lambda: next(said, True)))
+    # It is asked before each training and each epoch.
+    assert list(cut) == [0, 1][: asked // 4]
+    assert sum(done) == {0: 0, 1: 0, 4: 3, 8: 6, 9: 6}[asked]
+    assert len(list(tmp_path.glob("*.npz"))) == {0: 0, 1: 1, 4: 1, 8: 2, 9: 2}[asked]
+    for until in (3, None):
+        done.clear()
+        on, fresh = dict(own.fit(jobs(until), advance=done.append)), dict(shared.fit(jobs(until)))
+        assert sum(done) == epochs(jobs(until))
+        for position in (0, 1):
+            np.testing.assert_array_equal(on[position], fresh[position])
+
+
+def test_a_training_that_time_cut_in_its_middle_is_taken_up_there(
+    tmp_path: Path, shared: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = trainer(scratch=Scratch(tmp_path))
+    done: list[int] = []
+    assert list(own.fit(jobs(None)[:1], advance=done.append, expired=lambda: sum(done) >= 5)) == []
+    assert sum(done) == 5
+    done.clear()
+    [(_, said)] = own.fit(jobs(None)[:1], advance=done.append)
+    assert (done[0], sum(done)) == (5, 9)
+    [(_, fresh)] = shared.fit(jobs(None)[:1])
+    np.testing.assert_array_equal(said, fresh)
+    assert not list(tmp_path.glob("*.npz"))
+
+
 def test_what_does_not_fit_into_the_scratch_folder_is_trained_again(tmp_path: Path, shared: Trainer) -> None:
     small = trainer(scratch=Scratch(tmp_path, most_bytes=1))
     list(small.fit(jobs(2)))

@@ -19,7 +19,10 @@ def parser() -> argparse.ArgumentParser:
         help="what proposes settings: optuna, keras-tuner, keras-tuner-hyperband, keras-tuner-random (default: optuna)",
     )
     made.add_argument(
-        "--timeout", type=at_least(1, float), metavar="SECONDS", help="start no more trials after this time"
+        "--timeout",
+        type=at_least(1, float),
+        metavar="SECONDS",
+        help="end the search this long after the start, with what it has; scoring, export and report come after it",
     )
     made.add_argument("--seed", type=at_least(0), default=0, help="of folds, views, batches and search (default: 0)")
     search_options(made)

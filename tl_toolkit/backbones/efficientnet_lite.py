@@ -55,7 +55,7 @@ def _weights_file(number: int) -> Path:
     return files[0]
 
 
-def _connect(pixels: Any, name: str, number: int, width: float, depth: float, multilevel: bool) -> Any:
+def _connect(pixels: Any, name: str, number: int, width: float, depth: float, levels: int) -> Any:
     """The network with its ImageNet weights on ``pixels``: maps float32 (n, h, w, n_features)."""
     from keras import layers
 
@@ -66,6 +66,7 @@ def _connect(pixels: Any, name: str, number: int, width: float, depth: float, mu
 
     state = read_state(_weights_file(number))
     pending: list[tuple[Any, list[np.ndarray]]] = []
+    outputs = []
 
     def normalised(x: Any, name: str, *, activate: bool = True) -> Any:
         layer = layers.BatchNormalization(epsilon=_EPSILON, name=name_of(name))
@@ -96,9 +97,16 @@ def _connect(pixels: Any, name: str, number: int, width: float, depth: float, mu
         x = normalised(convolved(x, f"{block}._project_conv", channels), f"{block}._bn2", activate=False)
         if stride == 1 and shortcut.shape[-1] == channels:
             x = layers.Add(name=name_of(f"{block}_add"))([shortcut, x])
+        outputs.append(x)
     maps = normalised(convolved(x, "_conv_head", _HEAD), "_bn1")
-    if multilevel:
-        maps = layers.Concatenate(name=f"{prefix}_levels")([maps, x])
+    if levels:
+        joined = [maps]
+        for level, output in enumerate(outputs[: -levels - 1 : -1]):
+            finer = output.shape[1] // maps.shape[1]
+            if finer > 1:
+                output = layers.AveragePooling2D(finer, padding="same", name=f"{prefix}_level_{level}")(output)
+            joined.append(output)
+        maps = layers.Concatenate(name=f"{prefix}_levels")(joined)
     for layer, values in pending:
         layer.set_weights(values)
     return maps
@@ -110,14 +118,19 @@ def classifier_weights(number: int) -> tuple[np.ndarray, np.ndarray]:
     return state["_fc.weight"].T, state["_fc.bias"]
 
 
-def _backbone(number: int, size: int, width: float, depth: float, *, multilevel: bool = False) -> Backbone:
-    """One of the family; ``multilevel`` gives the last stage's channels behind those of the head."""
-    name = f"efficientnet_lite{number}" + ("_multilevel" if multilevel else "")
+def _backbone(number: int, size: int, width: float, depth: float, *, suffix: str = "", levels: int = 0) -> Backbone:
+    """One of the family.
+
+    Args:
+        levels: Blocks whose channels stand behind those of the head: so many of the last ones, the last one first.
+    """
+    name = f"efficientnet_lite{number}{suffix}"
+    channels = [channels for _, _, _, channels in _blocks(width, depth)]
     return Backbone(
         name=name,
         image_size=size,
-        n_features=_HEAD + (_blocks(width, depth)[-1][3] if multilevel else 0),
-        connect=lambda pixels: _connect(pixels, name, number, width, depth, multilevel),
+        n_features=_HEAD + sum(channels[len(channels) - levels :]),
+        connect=lambda pixels: _connect(pixels, name, number, width, depth, levels),
         weights=lambda: _weights_file(number),
         licence="Apache-2.0",
         version=1,
@@ -127,5 +140,9 @@ def _backbone(number: int, size: int, width: float, depth: float, *, multilevel:
 LITE0 = _backbone(0, 224, 1.0, 1.0)
 LITE1 = _backbone(1, 240, 1.0, 1.1)
 LITE2 = _backbone(2, 260, 1.1, 1.2)
-LITE1_MULTILEVEL = _backbone(1, 240, 1.0, 1.1, multilevel=True)
-LITE2_MULTILEVEL = _backbone(2, 260, 1.1, 1.2, multilevel=True)
+LITE1_MULTILEVEL = _backbone(1, 240, 1.0, 1.1, suffix="_multilevel", levels=1)
+LITE2_MULTILEVEL = _backbone(2, 260, 1.1, 1.2, suffix="_multilevel", levels=1)
+
+# All blocks from the fourth stage on. Photos of 32 px, enlarged, are told apart by textures that the last blocks, made
+# for whole objects, have forgotten.
+LITE0_LEVELS = _backbone(0, 224, 1.0, 1.0, suffix="_levels", levels=11)

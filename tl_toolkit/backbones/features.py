@@ -149,7 +149,9 @@ class FeatureBank:
         at = 0
         for backbone, size in parts:
             for view in range(source.views):
-                table[:, view, at : at + backbone.n_features] = self._view(backbone, size, source, view, advance)
+                rows = self._view(backbone, size, source, view, advance)
+                for index, identity in enumerate(source.ids):
+                    table[index, view, at : at + backbone.n_features] = rows[identity]
             at += backbone.n_features
         return table
 
@@ -164,8 +166,8 @@ class FeatureBank:
 
     def _view(
         self, backbone: Backbone, size: int, source: ViewSource, view: int, advance: Callable[[int], None]
-    ) -> np.ndarray:
-        """Features of one view of all photos by one backbone: float32, shape (n, backbone.n_features)."""
+    ) -> dict[str, np.ndarray]:
+        """Features of one view of all photos by one backbone: identity -> float32, shape (backbone.n_features,)."""
         folder = self._folder(backbone, size, source.key if view else CLEAN, view)
         rows = self._read(folder, backbone)
         if any(i not in rows for i in source.ids):
@@ -184,7 +186,7 @@ class FeatureBank:
                 self.reused -= len(missing)
                 rows = self._read(folder, backbone)
         self.reused += len(source.ids)
-        return np.stack([rows[i] for i in source.ids])
+        return rows
 
     def _folder(self, backbone: Backbone, size: int, key: str, view: int) -> Path:
         readable = re.sub(r"[^a-z0-9.]+", "-", key.lower()).strip("-")[:60]

@@ -27,7 +27,7 @@ REFERENCE = TrainingConfig(
 
 MANY = TrainingConfig(
     network=FINE_TUNED,
-    backbone="efficientnet_lite0@96",
+    backbone="efficientnet_lite0_levels@128",
     augmentation="flip_shift",
     strength=0.5,
     views=100,
@@ -39,7 +39,7 @@ MANY = TrainingConfig(
     dropout=0.2,
     frozen_layers=0.33,
     test_time_flip=True,
-    epochs=7,
+    epochs=5,
     batch_size=64,
 )
 """How tens of thousands of photos are: larger steps, and the layers that cost half the time and learn least frozen."""

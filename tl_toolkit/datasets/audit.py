@@ -33,8 +33,12 @@ products on like backgrounds."""
 BACKBONE = "efficientnet_lite0"
 """Whose features the cosines of :data:`NEAR_DUPLICATES` are of: those of another one have other angles."""
 
-SMALL, AT_LEAST = 64, 96
-"""Photos of at most so many pixels a side, all of them, are looked at in so many: more would tell no more."""
+FEATURES = 1280
+"""Of these features, cosines are of the first so many: those of its head."""
+
+SMALL, OF_SMALL = 64, "efficientnet_lite0_levels@128"
+"""Photos of at most so many pixels a side, all of them, are looked at in 128: more would tell little more. Behind the
+features of the head are others, which searches on such photos want: so that none is computed twice."""
 
 HASH_ALONE = NEAR_DUPLICATES[0][0]
 """Most bits in which the hashes of near duplicates differ where there are no features to ask. Of the pairs of Slash
@@ -131,7 +135,7 @@ def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[],
 def backbone_for(examination: Examination) -> str:
     """The backbone, and its input size, whose features tell near duplicates among these photos."""
     small = max(examination.widths.max(), examination.heights.max()) <= SMALL
-    return f"{BACKBONE}@{AT_LEAST}" if small else BACKBONE
+    return OF_SMALL if small else BACKBONE
 
 
 def group(

@@ -29,8 +29,11 @@ from tl_toolkit.core.searches import Proposal, SearchResult, SearchSpace, Trial,
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.study import Asked, Look, OpenStudies, Study
 
-Objective = Callable[[Sequence[Proposal]], Iterable[tuple[int, float, tuple[float, ...]]]]
-"""Proposals -> (position, score, scores of the inner folds) as they are done; NaN where a training diverged."""
+Objective = Callable[[Sequence[Proposal], Callable[[], bool]], Iterable[tuple[int, float, tuple[float, ...]]]]
+"""Proposals, and whether time is up -> (position, score, scores of the inner folds) as they are done.
+
+A score is NaN where a training diverged. Once time is up the results may end early, and at no other time.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +64,14 @@ class Engine:
         Args:
             space: Parameters, metric, number of trials, pruning, and the reference.
             studies: Names; their searches are independent of one another.
-            objective: Trains and scores a batch of trials. What it raises is raised.
+            objective: Trains and scores a batch of trials. What it raises is raised. For it, time is up when the
+                deadline has passed and every study has a complete trial.
             configure: Values of a trial's parameters -> its settings.
             batch: Most trials of each study that are asked for before any of them is told.
             seed: Of the samplers; each study has one of its own.
-            deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off between trials,
-                once every study has a complete trial.
+            deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off, once every study
+                has a complete trial: between trials, or where the objective ends early. A trial that is cut off is
+                pruned, or, where it was never looked at, none.
             storage: A file that does not exist yet, for what the engine writes, there or in a folder beside it.
             advance: Called with 1 when a trial is told for the first time.
             enqueue_reference: Whether trial 0 of every study is the reference; False for a search that must find
@@ -74,6 +79,7 @@ class Engine:
 
         Raises:
             KeyboardInterrupt: Ctrl-C before every study has a complete trial.
+            RuntimeError: the objective left out a trial before time was up.
             UserError: no trial of a study came to its end.
         """
         opened = self.open_studies(space, studies, batch=batch, seed=seed, storage=storage, reference=enqueue_reference)
@@ -180,12 +186,18 @@ class _Run:
         """Look at the courses, go on with the best of them, and so on; False where the deadline ended it."""
         while courses:
             begun = time.monotonic()
-            for position, score, fold_scores in self.objective([course.proposal for course in courses]):
+            missing = set(range(len(courses)))
+            for position, score, fold_scores in self.objective([course.proposal for course in courses], self.expired):
                 now = time.monotonic()
+                missing.remove(position)
                 self.seen(courses[position], score, fold_scores, now - begun)
                 begun = now
-                if now >= self.deadline and self.presentable() and self.unfinished():
+                if self.expired():
                     return False
+            if missing:
+                if not self.expired():
+                    raise RuntimeError(f"the objective left out {len(missing)} of {len(courses)} trials")
+                return False
             courses = self.halved(courses)
         return True
 
@@ -219,6 +231,10 @@ class _Run:
     def end(self, course: _Course, state: TrialState, error: str | None = None) -> None:
         course.state, course.error = state, error
         self.opened[course.study].end(course.number, state, error)
+
+    def expired(self) -> bool:
+        """Whether to end before all trials are done: the deadline has passed, and there is something to show."""
+        return self.presentable() and self.unfinished() and time.monotonic() >= self.deadline
 
     def presentable(self) -> bool:
         """Whether every study has a complete trial."""

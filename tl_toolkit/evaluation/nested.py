@@ -65,7 +65,7 @@ def cross_validate(
     two photos of a class is biased (Forman and Scholz 2010, "Apples-to-apples in cross-validation studies").
 
     Args:
-        fit: Trains and predicts.
+        fit: Trains and predicts. Where it ends early, trials that it has not done on all folds are left out.
         trials: What to score.
         labels: int64, shape (n,).
         splits: Of the same n photos.

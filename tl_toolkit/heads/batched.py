@@ -35,6 +35,9 @@ fill the last one. All programs are of this size, for each size would be compile
 _STEPS = 256
 """Batches are handed over in multiples of this, so that the compiled program fits other numbers of epochs."""
 
+_ROWS = 4096
+"""Photos whose features are looked at together, to standardise them."""
+
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # Keras' Adam
 
 
@@ -119,10 +122,13 @@ def standardisation(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray,
     Returns:
         Two float32 arrays of shape (d,). A feature that never varies has inverse deviation 0: it carries nothing.
     """
-    clean = features[rows, 0]
-    deviation = clean.std(0, dtype=np.float64)
+    images = np.flatnonzero(rows)
+    # In parts, as float64: a copy of all of them could be larger than all else that a search holds.
+    parts = [images[start : start + _ROWS] for start in range(0, len(images), _ROWS)]
+    mean = sum(features[part, 0].sum(0, dtype=np.float64) for part in parts) / len(images)
+    deviation = np.sqrt(sum(((features[part, 0] - mean) ** 2).sum(0) for part in parts) / len(images))
     inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 1e-6)
-    return clean.mean(0, dtype=np.float64).astype(np.float32), inverse.astype(np.float32)
+    return mean.astype(np.float32), inverse.astype(np.float32)
 
 
 def train_heads(

@@ -21,12 +21,20 @@ Part = TypeVar("Part", bound=Hashable)
 
 
 def trained(
-    jobs: Sequence[Job], tables: Tables, n_classes: int, *, seed: int, advance: Callable[[int], None] = lambda _: None
+    jobs: Sequence[Job],
+    tables: Tables,
+    n_classes: int,
+    *,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+    expired: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Heads]]:
     """Train a head for each job; jobs that share features are trained as one program.
 
     Args:
         advance: Called with the number of jobs done, for progress.
+        expired: Whether time is up: no more features are then turned to, no more heads of other views, batches or
+            dropout trained, and nothing more is yielded.
 
     Yields:
         (position of the job, its head alone).
@@ -35,22 +43,38 @@ def trained(
     for position, job in enumerate(jobs):
         together[job.config.backbone, job.config.augmentation, job.config.strength].append(position)
     for members in together.values():
+        if expired():
+            return
         table = tables(max((jobs[i].config for i in members), key=lambda config: config.views))
-        tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in members]
-        heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
-        for number, position in enumerate(members):
-            yield position, heads.only(number)
+        # What differs in these is trained by itself in any case.
+        alike: dict[tuple[int, int, float], list[int]] = defaultdict(list)
+        for position in members:
+            config = jobs[position].config
+            alike[config.views, config.batch_size, config.dropout].append(position)
+        for own in alike.values():
+            if expired():
+                return
+            tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in own]
+            heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
+            for number, position in enumerate(own):
+                yield position, heads.only(number)
 
 
 def fit(
-    jobs: Sequence[Job], tables: Tables, n_classes: int, *, seed: int, advance: Callable[[int], None] = lambda _: None
+    jobs: Sequence[Job],
+    tables: Tables,
+    n_classes: int,
+    *,
+    seed: int,
+    advance: Callable[[int], None] = lambda _: None,
+    expired: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Train a head for each job and predict its test photos in their clean view.
+    """Train a head for each job and predict its test photos in their clean view; ``expired`` as for :func:`trained`.
 
     Yields:
         (position of the job, probabilities float32 (its test photos, n_classes)).
     """
-    for position, head in trained(jobs, tables, n_classes, seed=seed, advance=advance):
+    for position, head in trained(jobs, tables, n_classes, seed=seed, advance=advance, expired=expired):
         job = jobs[position]
         yield position, head.probabilities(tables(job.config).features[job.test, 0])[0]
 

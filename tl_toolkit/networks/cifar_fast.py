@@ -129,7 +129,7 @@ NETWORK = Network(
         bias_rate=64.0,
         lookahead=True,
         test_time_flip=True,
-        epochs=12,
+        epochs=6,
         batch_size=500,
     ),
     version=1,

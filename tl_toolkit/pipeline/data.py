@@ -90,8 +90,9 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
             task = display.add_task("Looking for near duplicates", total=len(photos))
             backbone = auditing.backbone_for(examination)
             features = bank.features(backbone, clean, lambda done: display.advance(task, done))
+            compared = features[:, 0, : auditing.FEATURES]
             task = display.add_task("Comparing all with all", total=len(photos))
-            audit = auditing.group(dataset, examination, features[:, 0], lambda done: display.advance(task, done))
+            audit = auditing.group(dataset, examination, compared, lambda done: display.advance(task, done))
     n_inner = options.inner_folds
     if n_inner and dataset.test is not None:
         n_inner = HOLDOUTS

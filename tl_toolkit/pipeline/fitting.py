@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from rich.progress import Progress
@@ -16,7 +16,7 @@ from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
-from tl_toolkit.evaluation.nested import Fit, Job
+from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.heads.fitting import fit as fit_heads
 from tl_toolkit.heads.fitting import fit_final
 from tl_toolkit.networks import REGISTRY as NETWORKS
@@ -91,6 +91,14 @@ def trainer_of(
     )
 
 
+class Fitter(Protocol):
+    """A :data:`~tl_toolkit.evaluation.nested.Fit` that yields nothing more once ``expired`` says that time is up."""
+
+    def __call__(
+        self, jobs: Sequence[Job], *, expired: Callable[[], bool] = lambda: False
+    ) -> Iterator[tuple[int, np.ndarray]]: ...
+
+
 def fitter(
     tables: FeatureTables,
     trainer: Trainer,
@@ -98,19 +106,20 @@ def fitter(
     *,
     seed: int,
     epochs: Callable[[int], None] = lambda _: None,
-) -> Fit:
-    """A :data:`~tl_toolkit.evaluation.nested.Fit` for any settings: heads are trained together, networks one by one.
+) -> Fitter:
+    """A :class:`Fitter` for any settings: heads are trained together, networks one by one.
 
     Args:
         epochs: Called with the number of epochs of networks that are done, for progress.
     """
 
-    def fit(jobs: Sequence[Job]) -> Iterator[tuple[int, np.ndarray]]:
+    def fit(jobs: Sequence[Job], *, expired: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, np.ndarray]]:
         frozen = [i for i, job in enumerate(jobs) if job.config.network == FROZEN]
-        for position, probabilities in fit_heads([jobs[i] for i in frozen], tables, n_classes, seed=seed):
+        heads = fit_heads([jobs[i] for i in frozen], tables, n_classes, seed=seed, expired=expired)
+        for position, probabilities in heads:
             yield frozen[position], probabilities
         whole = [i for i, job in enumerate(jobs) if job.config.network != FROZEN]
-        for position, probabilities in trainer.fit([jobs[i] for i in whole], advance=epochs):
+        for position, probabilities in trainer.fit([jobs[i] for i in whole], advance=epochs, expired=expired):
             yield whole[position], probabilities
 
     return fit
@@ -118,7 +127,7 @@ def fitter(
 
 def fitted_with(
     prepared: Prepared, bank: FeatureBank, display: Progress, seed: int, scratch: Path
-) -> tuple[FeatureTables, Trainer, Fit]:
+) -> tuple[FeatureTables, Trainer, Fitter]:
     """The tables that heads train on, what trains networks, and both behind one :func:`fitter`, shown on ``display``.
 
     Args:

@@ -142,7 +142,7 @@ class Judge:
         found = engine(
             self.space,
             self.studies,
-            lambda proposals: self.cross_validate(self.fit, proposals),
+            lambda proposals, _expired: self.cross_validate(self.fit, proposals),
             lambda values: config_from(self.space, values),
             batch=min(BATCH, self.space.trials),
             seed=seed,

@@ -41,6 +41,9 @@ class SearchOptions(SpaceOptions):
     """The options of ``python -m tl_toolkit.search``, and the command line itself.
 
     Attributes:
+        timeout: Seconds after the start of the job, data and features included, at which the search ends, in the middle
+            of a trial if need be, but not before each of its studies has a complete one. Scoring, export and report
+            come after it; the baseline and the original protocol are then left out.
         ensemble: Trials that are averaged; None for what suits the space.
         baseline: ``none``, ``quick`` or ``full``.
         protocol: ``nested``; or ``original``, which shows beside it what the first Slash classifier would have claimed.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,9 @@ def _search(
             found = engine(
                 space,
                 studies,
-                lambda trials: nested.cross_validate(fit, trials, labels, splits, space.metric, space.scored_folds),
+                lambda trials, expired: nested.cross_validate(
+                    partial(fit, expired=expired), trials, labels, splits, space.metric, space.scored_folds
+                ),
                 lambda values: config_from(space, values),
                 batch=min(16, max(2, space.trials // 2)),
                 seed=options.seed,

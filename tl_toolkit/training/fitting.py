@@ -148,7 +148,11 @@ class Trainer:
         return course.trained(stopped)
 
     def fit(
-        self, jobs: Sequence[Job], *, advance: Callable[[int], None] = lambda _: None
+        self,
+        jobs: Sequence[Job],
+        *,
+        advance: Callable[[int], None] = lambda _: None,
+        expired: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[int, np.ndarray]]:
         """Train a network for each job and predict its test photos in their clean view.
 
@@ -156,7 +160,10 @@ class Trainer:
         said before of the same photos, after the same training, is said again.
 
         Args:
-            advance: Called with numbers of epochs done; they sum to :func:`epochs` of the jobs however trainings end.
+            advance: Called with numbers of epochs done; they sum to :func:`epochs` of the jobs however trainings end,
+                and to fewer where time was up.
+            expired: Whether time is up: the training under way then stops between two epochs, is left where an earlier
+                look would leave it, and nothing more is yielded.
 
         Yields:
             (position of the job, probabilities float32 (its test photos, k)); NaN where the training diverged.
@@ -166,6 +173,8 @@ class Trainer:
             together[structure(job.config)].append(position)
         for members in together.values():
             for position in members:
+                if expired():
+                    return
                 job = jobs[position]
                 until = job.config.epochs if job.until is None else job.until
                 owner = identity(
@@ -173,7 +182,10 @@ class Trainer:
                 )
                 said = self._kept.get(owner) if self._kept else None
                 if said is None:
-                    said = self.probabilities(self._look(job, until, advance), job.test)
+                    trained = self._look(job, until, advance, expired)
+                    if trained.stopped == "deadline":
+                        return
+                    said = self.probabilities(trained, job.test)
                     if self._kept:
                         self._kept.put(owner, said)
                 else:
@@ -211,8 +223,8 @@ class Trainer:
         model.set_weights(list(trained.weights))
         return mirrored(model, side) if trained.config.test_time_flip else model, side
 
-    def _look(self, job: Job, until: int, advance: Callable[[int], None]) -> Trained:
-        """Train for ``until`` epochs, from where an earlier look of the same training left off."""
+    def _look(self, job: Job, until: int, advance: Callable[[int], None], expired: Callable[[], bool]) -> Trained:
+        """Train for ``until`` epochs or while there is time, from where an earlier look of the training left off."""
         config = job.config
         owner = self.identity(config, job.train, None)
         kept = self._scratch.get(owner) if self._scratch else None
@@ -221,14 +233,18 @@ class Trainer:
         course = self._course(config, job.train, None, kept)
         advance(len(course.curves))
         while (stopped := course.stopped(until)) is None:
+            if expired():
+                stopped = "deadline"
+                break
             if course.epoch():
                 advance(1)
         if self._scratch and stopped != "diverged":
-            if until < config.epochs:
+            if until < config.epochs or stopped == "deadline":
                 self._scratch.put(owner, course.state())
             else:
                 self._scratch.drop(owner)
-        advance(until - len(course.curves))
+        if stopped != "deadline":
+            advance(until - len(course.curves))
         return course.trained(stopped)
 
     def _course(
