@@ -255,3 +255,21 @@ def test_a_tensor_that_reaches_outside_its_storage_is_refused(
 ) -> None:
     with pytest.raises(pickle.UnpicklingError, match="outside its storage"):
         read(tmp_path, legacy(OrderedDict(weight=Tensor(FLOATS, offset, shape, strides)), (FLOATS,)))
+
+
+def test_levels_are_the_means_of_the_last_blocks_behind_the_features_of_the_head() -> None:
+    tensorflow()
+    import keras
+
+    backbone = REGISTRY.get("efficientnet_lite0_levels")
+    whole = backbone.build(64)
+    picture = pattern(64).astype(np.float32)
+    found = np.asarray(whole(picture, training=False))
+    assert found.shape == (1, backbone.n_features)
+    plain = np.asarray(REGISTRY.get("efficientnet_lite0").build(64)(picture, training=False))
+    np.testing.assert_allclose(found[:, :1280], plain, atol=1e-5)
+    # The last block, and the first that counts, whose maps are finer than those of the head.
+    for name, at in (("blocks_15__bn2", slice(1280, 1600)), ("blocks_5__bn2", slice(-80, None))):
+        [layer] = [one for one in whole.layers if one.name.endswith(name)]
+        maps = np.asarray(keras.Model(whole.input, layer.output)(picture))
+        np.testing.assert_allclose(found[:, at], maps.mean((1, 2)), atol=1e-5)

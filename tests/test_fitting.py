@@ -43,17 +43,29 @@ def test_every_job_gets_its_own_test_photos_whatever_it_shares_a_program_with() 
         np.testing.assert_array_equal(together[position], alone)
 
 
-def test_when_time_is_up_no_more_features_are_turned_to() -> None:
+def test_when_time_is_up_no_more_heads_are_trained_and_no_more_features_turned_to() -> None:
     test = np.arange(40) < 10
-    jobs = [Job(config=config(backbone), train=~test, test=test) for backbone in ("a", "b", "a", "c")]
-    seen: list[str] = []
+    settings = [config("a"), config("b"), replace(config("a"), dropout=0.5), config("a")]
+    jobs = [Job(config=one, train=~test, test=test) for one in settings]
+    done: list[int] = []
+    looked_up: list[str] = []
 
-    def looked_up(config: TrainingConfig) -> FeatureTable:
-        seen.append(config.backbone)
+    def looked(config: TrainingConfig) -> FeatureTable:
+        looked_up.append(config.backbone)
         return tables(config)
 
-    assert [position for position, _ in fit(jobs, looked_up, 3, seed=0, expired=lambda: "b" in seen)] == [0, 2, 1]
-    assert "c" not in seen
+    def trained_before(most: int) -> list[int]:
+        done.clear()
+        looked_up.clear()
+        for position, _ in fit(jobs, looked, 3, seed=0, expired=lambda: len(done) >= most):
+            done.append(position)
+        return list(done)
+
+    assert trained_before(1) == [0, 3]  # of one program
+    assert set(looked_up) == {"a"}
+    assert trained_before(3) == [0, 3, 2]
+    assert set(looked_up) == {"a"}
+    assert trained_before(9) == [0, 3, 2, 1]
 
 
 def test_joined_heads_say_what_each_said_on_its_own_features() -> None:
