@@ -132,9 +132,9 @@ def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[],
     )
 
 
-def backbone_for(examination: Examination) -> str:
+def backbone_for(photos: Examination | Audit) -> str:
     """The backbone, and its input size, whose features tell near duplicates among these photos."""
-    small = max(examination.widths.max(), examination.heights.max()) <= SMALL
+    small = max(photos.widths.max(), photos.heights.max()) <= SMALL
     return OF_SMALL if small else BACKBONE
 
 

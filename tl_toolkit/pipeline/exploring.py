@@ -19,6 +19,7 @@ from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import PICTURES, keep_picture
 from tl_toolkit.datasets import appearance as looks
+from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.label_issues import class_thresholds, find_label_issues
 from tl_toolkit.heads.fitting import fit as fit_heads
@@ -27,7 +28,8 @@ from tl_toolkit.pipeline.options import SearchOptions
 from tl_toolkit.sections import exploration
 
 SETTINGS = TrainingConfig(momentum=0.7)
-"""What predicts each photo from the others: the reference settings, for this is no search."""
+"""What predicts each photo from the others: the reference settings, for this is no search; on the features that near
+duplicates were found by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,15 +57,16 @@ def explore(options: SearchOptions) -> Exploration:
     prepared = prepare(options, dataset, bank, watch)
     dataset, audit, splits = prepared.dataset, prepared.audit, prepared.splits
 
+    settings = replace(SETTINGS, backbone=auditing.backbone_for(audit))
     with watch.step("appearance", "Measuring brightness and sharpness"), progress() as display:
         task = display.add_task("Measuring photos", total=len(dataset))
         appearance = looks.measure(prepared.photos, lambda: display.advance(task))
     with watch.step("suspects", "Predicting each photo from the others"), progress() as display:
         tables = FeatureTables(bank, dataset.labels, lambda config: views_of(prepared, config, options.seed), display)
         fit = partial(fit_heads, tables=tables, n_classes=len(dataset.class_names), seed=options.seed)
-        probabilities = nested.outer_predictions(fit, [[SETTINGS]] * splits.n_outer, splits)
+        probabilities = nested.outer_predictions(fit, [[settings]] * splits.n_outer, splits)
     with watch.step("map", "Drawing the map of features"):
-        features = tables(SETTINGS).features[:, 0]
+        features = tables(settings).features[:, 0]
         drawn = exploration.mapped(features, dataset.labels, seed=options.seed)
     record = exploration.exploration_record(
         dataset=dataset,
@@ -75,7 +78,7 @@ def explore(options: SearchOptions) -> Exploration:
         thresholds=class_thresholds(dataset.labels, probabilities),
         probabilities=probabilities,
         n_folds=splits.n_outer,
-        settings=SETTINGS,
+        settings=settings,
         drawn=drawn,
         command=options.command,
         seed=options.seed,
