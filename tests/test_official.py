@@ -203,6 +203,9 @@ def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:
     page = (searched.folder / "index.html").read_text(encoding="utf-8")
     assert "official test set" in page
     assert "outer fold" not in page.split("<main")[-1]
+    left_out = searched.run["without_twins"]["left_out"]
+    assert f"{left_out} photos of the test set are near duplicates" in page
+    assert "never on both sides" not in page
 
 
 def test_fine_tuning_begins_with_the_best_head_of_the_search(
