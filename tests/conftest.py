@@ -16,6 +16,17 @@ from tl_toolkit.core.records import ExportedModel
 from tl_toolkit.datasets.sample import draw
 
 CLASSES = ("Beauty", "Games", "Home")
+OF_NETWORKS = {
+    "network",
+    "activity_l2",
+    "bn_momentum",
+    "bias_rate",
+    "lookahead",
+    "frozen_layers",
+    "test_time_flip",
+    "patience",
+}
+"""Settings that heads refuse."""
 
 STRANGE = "<script>alert(1)"
 """A class, as a folder can be called; in a record it may have a slash, too."""

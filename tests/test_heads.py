@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import OF_NETWORKS
 
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import keras
@@ -153,17 +154,7 @@ def varied() -> Heads:
 
 def test_every_field_is_known_to_these_tests() -> None:
     fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    of_networks = {
-        "network",
-        "activity_l2",
-        "bn_momentum",
-        "patience",
-        "bias_rate",
-        "lookahead",
-        "frozen_layers",
-        "test_time_flip",
-    }  # refused for heads
-    assert fields == CHANGES.keys() | NOT_OF_HEADS.keys() | of_networks
+    assert fields == CHANGES.keys() | NOT_OF_HEADS.keys() | OF_NETWORKS
 
 
 @pytest.mark.parametrize("name", CHANGES)

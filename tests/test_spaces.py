@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import OF_NETWORKS
 
 from tl_toolkit.core.errors import UnknownNameError, UserError
 from tl_toolkit.core.searches import Pruning, SearchSpace
@@ -309,16 +310,6 @@ def test_the_slash_space() -> None:
     assert space.reference == TrainingConfig(
         backbone="efficientnet_lite0", optimizer="sgd", learning_rate=0.01, momentum=0.7, epochs=30, batch_size=64
     )
-    of_networks = {
-        "network",
-        "activity_l2",
-        "bn_momentum",
-        "patience",
-        "bias_rate",
-        "lookahead",
-        "frozen_layers",
-        "test_time_flip",
-    }
-    assert {parameter.name for parameter in space.parameters} | space.fixed.keys() | of_networks == {
+    assert {parameter.name for parameter in space.parameters} | space.fixed.keys() | OF_NETWORKS == {
         field.name for field in fields(TrainingConfig)
     }
