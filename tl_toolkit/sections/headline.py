@@ -42,6 +42,8 @@ def verdict(title: str, comparison: Mapping[str, Any]) -> str:
     difference = comparison["differences"]["accuracy"]
     better = difference["value"] > 0
     p = comparison["p_value"]
+    # Smaller ones than a float can hold are told of as 0.
+    chance = f"p = {p:.2g}" if p >= 1e-100 else "p < 1e-100"
     if p >= SIGNIFICANT:
         said = f"No significant difference to {title}"
     else:
@@ -49,7 +51,7 @@ def verdict(title: str, comparison: Mapping[str, Any]) -> str:
     return (
         f"{said}: accuracy {difference['value']:+.3f} (95 % interval {difference['low']:+.3f} to "
         f"{difference['high']:+.3f}); right where the other is wrong {comparison['better']} times, wrong where it is "
-        f"right {comparison['worse']} times (exact McNemar test, p = {p:.2g})."
+        f"right {comparison['worse']} times (exact McNemar test, {chance})."
     )
 
 
