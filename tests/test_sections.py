@@ -213,8 +213,6 @@ def test_a_search_may_end_in_any_way(stopped: str, saved: SavedRun) -> None:
 
 
 def test_a_chance_too_small_for_a_float_is_not_called_zero() -> None:
-    from tl_toolkit.sections.headline import verdict
-
     figures = {"differences": {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}, "better": 7577, "worse": 112}
     assert verdict("guessing", {**figures, "p_value": 0.0}).endswith("p < 1e-100).")
     assert verdict("guessing", {**figures, "p_value": 0.00123}).endswith("p = 0.0012).")
