@@ -24,6 +24,7 @@ from tl_toolkit.core.settings import NO_BACKBONE, TrainingConfig
 from tl_toolkit.networks.base import Network
 
 _WIDTHS = (64, 256, 256)
+_SCALE, _OFFSET = 1 / 64, -2
 _PATCH = 2
 _LEAST = 5e-4
 """Added to the variance of each direction, so that directions with next to none are not blown up."""
@@ -60,7 +61,7 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
     model = k.Sequential(
         [
             layers.Input((NETWORK.image_size, NETWORK.image_size, 3), name="pixels"),
-            layers.Rescaling(1 / 64, -2),
+            layers.Rescaling(_SCALE, _OFFSET),
             layers.Conv2D(
                 2 * 3 * _PATCH**2, _PATCH, use_bias=False, activation="gelu", trainable=False, name="whitening"
             ),
@@ -98,7 +99,7 @@ def whiten(model: Any, pixels: np.ndarray) -> None:
         model: A network of :func:`build`.
         pixels: Photos to train on, uint8 (m, 32, 32, 3).
     """
-    scaled = pixels.astype(np.float32) / 64 - 2
+    scaled = pixels.astype(np.float32) * _SCALE + _OFFSET
     windows = np.lib.stride_tricks.sliding_window_view(scaled, (_PATCH, _PATCH), axis=(1, 2))
     # Height, width, channel: the order of a kernel.
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * _PATCH**2)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tl_toolkit.backbones.features import FeatureBank
-from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress
 from tl_toolkit.core.files import cache_folder, write_json
 from tl_toolkit.core.runs import Stopwatch
@@ -23,7 +22,8 @@ from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.label_issues import class_thresholds, find_label_issues
 from tl_toolkit.heads.fitting import fit as fit_heads
-from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
+from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.fitting import tables_of
 from tl_toolkit.pipeline.options import SearchOptions
 from tl_toolkit.sections import exploration
 
@@ -62,7 +62,7 @@ def explore(options: SearchOptions) -> Exploration:
         task = display.add_task("Measuring photos", total=len(dataset))
         appearance = looks.measure(prepared.photos, lambda: display.advance(task))
     with watch.step("suspects", "Predicting each photo from the others"), progress() as display:
-        tables = FeatureTables(bank, dataset.labels, lambda config: views_of(prepared, config, options.seed), display)
+        tables = tables_of(prepared, bank, display, options.seed)
         fit = partial(fit_heads, tables=tables, n_classes=len(dataset.class_names), seed=options.seed)
         probabilities = nested.outer_predictions(fit, [[settings]] * splits.n_outer, splits)
     with watch.step("map", "Drawing the map of features"):

@@ -29,6 +29,11 @@ _SEEN = 5000
 """Training photos that a network takes its first weights from, at most."""
 
 
+def tables_of(prepared: Prepared, bank: FeatureBank, display: Progress, seed: int) -> FeatureTables:
+    """The features of these photos, in views of this seed; what is computed is shown on ``display``."""
+    return FeatureTables(bank, prepared.dataset.labels, lambda config: views_of(prepared, config, seed), display)
+
+
 def trainer_of(
     prepared: Prepared,
     seed: int,
@@ -134,7 +139,7 @@ def fitted_with(
         seed: Of views, initial weights, batches and dropout.
         scratch: Folder for trainings that are looked at on their way.
     """
-    tables = FeatureTables(bank, prepared.dataset.labels, lambda config: views_of(prepared, config, seed), display)
+    tables = tables_of(prepared, bank, display, seed)
     trainer = trainer_of(prepared, seed, tables, scratch=scratch)
     task = display.add_task("Epochs of networks", total=None, visible=False)
     fit = fitter(

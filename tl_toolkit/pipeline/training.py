@@ -12,7 +12,6 @@ import numpy as np
 
 from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank, resolve
-from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
@@ -25,8 +24,8 @@ from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_networks
 from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
-from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
-from tl_toolkit.pipeline.fitting import trainer_of
+from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.fitting import tables_of, trainer_of
 from tl_toolkit.pipeline.options import TrainOptions
 from tl_toolkit.pipeline.searching import Outcome
 from tl_toolkit.pipeline.training_settings import best_head, require_blind, settings_of
@@ -47,7 +46,7 @@ def train(options: TrainOptions) -> Outcome:
         KeyboardInterrupt: Ctrl-C; the folder keeps checkpoints, and ``resume`` goes on from them.
     """
     watch = Stopwatch()
-    head = best_head(options.fine_tune) if options.fine_tune else fine_tuning.HEAD
+    head, searched = best_head(options.fine_tune) if options.fine_tune else (fine_tuning.HEAD, "")
     settings_of(options, 0, head)  # mistakes are told before photos are looked for
     dataset = find_data(options, watch)
     config = settings_of(options, len(dataset), head)
@@ -58,7 +57,7 @@ def train(options: TrainOptions) -> Outcome:
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
     if options.fine_tune:
-        require_blind(options.fine_tune, prepared)
+        require_blind(options.fine_tune, searched, prepared)
     folder = _folder(options, config, head, prepared)
     try:
         return Outcome(folder=folder, run=_train(options, config, head, prepared, bank, folder, watch))
@@ -81,9 +80,7 @@ def _train(
 ) -> dict[str, Any]:
     memory = PeakMemory()
     display = progress()
-    tables = FeatureTables(
-        bank, prepared.dataset.labels, lambda config: views_of(prepared, config, options.seed), display
-    )
+    tables = tables_of(prepared, bank, display, options.seed)
     trainer = trainer_of(prepared, options.seed, tables, head=head, precision=options.precision)
     outer = prepared.splits.outer
     end = watch.started + options.timeout if options.timeout else float("inf")

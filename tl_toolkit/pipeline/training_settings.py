@@ -45,14 +45,12 @@ def settings_of(options: TrainOptions, n: int, head: TrainingConfig = fine_tunin
     given = dict(options.settings)
     if given.get("augmentation") == "none":
         given = {"strength": 0.0, "views": 1, **given}
-    if given.get("optimizer", "sgd") != "sgd":
-        given = {"bias_rate": 1.0, **given}
     chosen = given.get("optimizer", config.optimizer)
     if chosen != config.optimizer and "learning_rate" not in given:
         # Keras' own defaults; pretrained weights bear a tenth of them.
         given["learning_rate"] = _RATES[chosen] * (1.0 if options.network else 0.1)
     if given.get("optimizer", "sgd") != "sgd":
-        given = {"momentum": 0.0, "nesterov": False, **given}
+        given = {"momentum": 0.0, "nesterov": False, "bias_rate": 1.0, **given}
     if given.get("optimizer") == "adam":
         given = {"weight_decay": 0.0, **given}
     if options.smoke:
@@ -63,22 +61,25 @@ def settings_of(options: TrainOptions, n: int, head: TrainingConfig = fine_tunin
         raise UserError(f"These settings cannot be: {error}.") from error
 
 
-def best_head(folder: Path) -> TrainingConfig:
-    """The settings of the best head of a search."""
+def best_head(folder: Path) -> tuple[TrainingConfig, str]:
+    """The settings of the best head of a search, and the fingerprint of the photos that it was found on.
+
+    Raises:
+        UserError: the folder is not that of a search of heads.
+    """
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        head = TrainingConfig(**run["search"]["best"])
+        head, fingerprint = TrainingConfig(**run["search"]["best"]), run["dataset"]["fingerprint"]
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{folder} is not a finished search: there is no head in it to begin with.") from error
     if head.network != FROZEN:
         raise UserError(f"The search in {folder} was of {head.network}: name a search of heads on a backbone.")
-    return head
+    return head, fingerprint
 
 
-def require_blind(folder: Path, prepared: Prepared) -> None:
-    """Refuse a search that has seen the photos which are held out now."""
-    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    if run["dataset"]["fingerprint"] != prepared.audit.fingerprint:
+def require_blind(folder: Path, fingerprint: str, prepared: Prepared) -> None:
+    """Refuse a search, on photos of this fingerprint, that has seen those which are held out now."""
+    if fingerprint != prepared.audit.fingerprint:
         raise UserError(f"The search in {folder} was on other photos: run it again on these.")
     if not prepared.splits.official:
         raise UserError(
