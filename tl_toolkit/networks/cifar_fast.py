@@ -1,15 +1,18 @@
 """A network for small photos that learns much in few epochs: the design of published CIFAR-10 speed records.
 
-Pixels 32 x 32, brought near -2..2; a first layer of 2 x 2 patches that whitens what it sees, and is not trained; three
-stages of two 3 x 3 convolutions, of 64, 256 and 256 channels, with max-pooling behind the first of each, batch
-normalisation and GELU behind both; the maximum of each channel, softmax. Convolutions begin as the identity as far as
-they have channels for it. With it belong large steps on one cycle, biases that learn 64 times as fast, Lookahead, label
-smoothing, views that are flipped and shifted by up to two pixels, and the mirror image at prediction.
+Pixels 32 x 32, brought near -2..2; a first layer of 2 x 2 patches that whitens what it sees, and of which only the
+biases are trained; three stages of two 3 x 3 convolutions, of 64, 128 and 256 channels, with max-pooling behind the
+first of each, batch normalisation and GELU behind both; the maximum of each channel, softmax. Convolutions begin as the
+identity as far as they have channels for it. With it belong large steps on one cycle, biases that learn 64 times as
+fast, Lookahead, label smoothing, views that are flipped and shifted by up to two pixels, and the mirror image at
+prediction.
 
 After Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498); written anew for Keras, with
-Keras' decoupled weight decay, no bias in the first layer, and batches of 500 where the original has 1,024.
+Keras' decoupled weight decay, and batches of 500 where the original has 1,024. Its second stage has 256 channels: on
+two cores, which a narrow network keeps as busy as a wide one, three epochs of this one took as long as two of that, and
+told 0.849 instead of 0.828 of 5,000 training photos right that were held out (one run each, with biases in both).
 
-1,973,408 parameters for 8 classes, 1,973,920 for the 10 of CIFAR-10; 2,592 are not trained. 118 million multiplications
+1,161,656 parameters for 8 classes, 1,162,168 for the 10 of CIFAR-10; 2,080 are not trained. 65 million multiplications
 a photo.
 """
 
@@ -23,7 +26,7 @@ from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import NO_BACKBONE, TrainingConfig
 from tl_toolkit.networks.base import Network
 
-_WIDTHS = (64, 256, 256)
+_WIDTHS = (64, 128, 256)
 _SCALE, _OFFSET = 1 / 64, -2
 _PATCH = 2
 _LEAST = 5e-4
@@ -62,9 +65,7 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
         [
             layers.Input((NETWORK.image_size, NETWORK.image_size, 3), name="pixels"),
             layers.Rescaling(_SCALE, _OFFSET),
-            layers.Conv2D(
-                2 * 3 * _PATCH**2, _PATCH, use_bias=False, activation="gelu", trainable=False, name="whitening"
-            ),
+            layers.Conv2D(2 * 3 * _PATCH**2, _PATCH, activation="gelu", name="whitening"),
             *stages,
             layers.GlobalMaxPooling2D(),
             layers.Dropout(config.dropout),
@@ -77,8 +78,9 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
         name=NETWORK.name,
     )
     for layer in model.layers:
-        if isinstance(layer, layers.Conv2D) and layer.trainable:
+        if isinstance(layer, layers.Conv2D) and layer.name != "whitening":
             _begin_as_identity(layer)
+    model.get_layer("whitening").kernel.trainable = False
     return model
 
 
@@ -105,7 +107,7 @@ def whiten(model: Any, pixels: np.ndarray) -> None:
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, 3 * _PATCH**2)
     variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))
     filters = (directions / np.sqrt(variances + _LEAST)).reshape(_PATCH, _PATCH, 3, -1)
-    model.get_layer("whitening").set_weights([np.concatenate([filters, -filters], axis=-1)])
+    model.get_layer("whitening").kernel.assign(np.concatenate([filters, -filters], axis=-1))
 
 
 NETWORK = Network(
@@ -130,9 +132,9 @@ NETWORK = Network(
         bias_rate=64.0,
         lookahead=True,
         test_time_flip=True,
-        epochs=6,
+        epochs=8,
         batch_size=500,
     ),
-    version=1,
+    version=2,
     source="Jordan 2024, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU (arXiv:2404.00498).",
 )
