@@ -44,8 +44,8 @@ MANY = TrainingConfig(
 )
 """How tens of thousands of photos are: larger steps, and the layers that cost half the time and learn least frozen.
 
-After three epochs of 8,000 training photos of CIFAR-10 at 96 px, 2,000 others were told right in 0.837 with this rate, in
-0.806 with 3e-4."""
+After three epochs of 8,000 training photos of CIFAR-10 at 96 px, 2,000 others were told right in 0.837 with this rate,
+in 0.806 with 3e-4."""
 
 HEAD = TrainingConfig(
     learning_rate=0.01, momentum=0.7, schedule="cosine", label_smoothing=0.1, epochs=20, batch_size=64
