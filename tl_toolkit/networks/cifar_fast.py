@@ -24,7 +24,7 @@ import numpy as np
 
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import NO_BACKBONE, TrainingConfig
-from tl_toolkit.networks.base import Network
+from tl_toolkit.networks.base import BIASES_IN, Network
 
 _WIDTHS = (64, 128, 256)
 _SCALE, _OFFSET = 1 / 64, -2
@@ -64,8 +64,9 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
     model = k.Sequential(
         [
             layers.Input((NETWORK.image_size, NETWORK.image_size, 3), name="pixels"),
-            layers.Rescaling(_SCALE, _OFFSET),
-            layers.Conv2D(2 * 3 * _PATCH**2, _PATCH, activation="gelu", name="whitening"),
+            # Both in float32 under any policy: whitening magnifies what rounding does to pixels, and see BIASES_IN.
+            layers.Rescaling(_SCALE, _OFFSET, dtype="float32"),
+            layers.Conv2D(2 * 3 * _PATCH**2, _PATCH, activation="gelu", name="whitening", dtype=BIASES_IN),
             *stages,
             layers.GlobalMaxPooling2D(),
             layers.Dropout(config.dropout),

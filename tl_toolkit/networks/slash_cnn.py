@@ -13,7 +13,7 @@ from typing import Any
 
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import NO_BACKBONE, TrainingConfig
-from tl_toolkit.networks.base import Network
+from tl_toolkit.networks.base import BIASES_IN, Network
 
 
 def build(n_classes: int, config: TrainingConfig) -> Any:
@@ -33,7 +33,8 @@ def build(n_classes: int, config: TrainingConfig) -> Any:
     less = config.dropout * 2 / 3
 
     def convolution(filters: int) -> Any:
-        return layers.Conv2D(filters, 3, padding="same", activation="relu")
+        # In float32 under any policy: see BIASES_IN.
+        return layers.Conv2D(filters, 3, padding="same", activation="relu", dtype=BIASES_IN)
 
     def dense(units: int) -> Any:
         penalty = k.regularizers.L2(config.activity_l2) if config.activity_l2 else None
@@ -89,6 +90,6 @@ NETWORK = Network(
         patience=6,
         batch_size=64,
     ),
-    version=1,
+    version=2,
     source="The Keras network of the first classifier of the Slash photos.",
 )
