@@ -24,7 +24,7 @@ from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer, epochs
 from tl_toolkit.training.inputs import ViewPixels, batches
 from tl_toolkit.training.monitoring import Curves, overfits
-from tl_toolkit.training.precision import dtype_policy
+from tl_toolkit.training.precision import Precision, dtype_policy
 from tl_toolkit.training.programs import Program, new_model
 from tl_toolkit.training.schedules import out_of_patience, rate
 
@@ -77,8 +77,10 @@ def photos(config: TrainingConfig) -> Any:
     return pixels
 
 
-def trainer(seed: int = 0, **options: Any) -> Trainer:
-    return Trainer(build, ViewPixels(photos, N), LABELS, K, seed=seed, fingerprint=lambda _: "tiny", **options)
+def trainer(seed: int = 0, precision: Precision = "float32", **options: Any) -> Trainer:
+    """In one precision on all machines: by itself, a trainer takes bfloat16 where the CPU multiplies it."""
+    options |= {"seed": seed, "precision": precision, "fingerprint": lambda _: "tiny"}
+    return Trainer(build, ViewPixels(photos, N), LABELS, K, **options)
 
 
 @pytest.fixture(scope="module")
@@ -635,10 +637,11 @@ def test_mixed_precision_is_for_machines_that_multiply_it(tmp_path: Path) -> Non
         ("amx_tile amx_bf16", "mixed_bfloat16"),
     ]:
         info.write_text(f"processor : 0\nflags : fpu {flags} sse\n")
-        assert dtype_policy("auto", info) == policy
-        assert dtype_policy("float32", info) == "float32"
-    assert dtype_policy("auto", tmp_path / "none") == "float32"
-    assert dtype_policy("mixed_bfloat16", tmp_path / "none") == "mixed_bfloat16"
+        assert dtype_policy("auto", "slash_cnn", info) == policy
+        assert dtype_policy("auto", "fine_tuned", info) == "float32"
+        assert dtype_policy("float32", "slash_cnn", info) == "float32"
+    assert dtype_policy("auto", "slash_cnn", tmp_path / "none") == "float32"
+    assert dtype_policy("mixed_bfloat16", "fine_tuned", tmp_path / "none") == "mixed_bfloat16"
 
 
 def test_mixed_precision_trains_float32_weights_to_nearly_the_same_probabilities(shared: Trainer) -> None:

@@ -163,7 +163,7 @@ def _train(
                 "head": asdict(head) if config.network == FINE_TUNED else None,
                 "protocol": "cross-validation" if options.cross_validate else "holdout",
                 "n_scored": int(scored.sum()),
-                "precision": dtype_policy(options.precision),  # type: ignore[arg-type]
+                "precision": dtype_policy(options.precision, config.network),  # type: ignore[arg-type]
                 "trainings": [
                     {
                         "name": name,

@@ -271,7 +271,7 @@ class Trainer:
             # The old one first: both at once need twice the memory, and its graphs refer to one another.
             self._program = None
             gc.collect()
-            policy = dtype_policy(self._precision)
+            policy = dtype_policy(self._precision, config.network)
             self._program = Program(self._build, wanted, self._n_classes, seed=self._seed, policy=policy)
             self._structure = wanted
         return self._program
@@ -286,7 +286,7 @@ class Trainer:
             n_classes=self._n_classes,
             seed=self._seed,
             fingerprint=self._fingerprint(config),
-            policy=dtype_policy(self._precision),
+            policy=dtype_policy(self._precision, config.network),
             training=VERSION,
             keras=version("keras"),
             tensorflow=version("tensorflow"),
