@@ -78,7 +78,7 @@ NETWORK = Network(
         learning_rate=1e-3,
         schedule="cosine",
         dropout=0.4,
-        epochs=12,
+        epochs=8,
         batch_size=128,
     ),
     version=1,
