@@ -52,6 +52,7 @@ class TestWhatARunLeaves:
             "predictions.csv",
             "audit.json",
             "splits.json",
+            "training.npz",
             "study.log",
             "model",
             "model/model.keras",

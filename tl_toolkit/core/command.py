@@ -14,6 +14,9 @@ from tl_toolkit.core import console
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.searches import METRICS
 
+THUMBNAILS = "keep small pictures of training photos with the run, to show those that are like a new one"
+"""What ``--keep-thumbnails`` does."""
+
 _USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 

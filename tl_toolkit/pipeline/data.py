@@ -25,12 +25,17 @@ HOLDOUTS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """Photos that can be trained on, and the plan by which they are."""
+    """Photos that can be trained on, and the plan by which they are.
+
+    Attributes:
+        hashes: bool, shape (n, 64): perceptual hashes.
+    """
 
     dataset: Dataset
     photos: Photos
     audit: Audit
     splits: Splits
+    hashes: np.ndarray
 
 
 def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSource:
@@ -111,7 +116,7 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
         f"{len(dataset)} {what}, {len(np.unique(audit.groups))} without near duplicates, "
         f"{len(audit.quarantined)} unreadable, {len(audit.conflicts)} groups of twins with different labels"
     )
-    return Prepared(dataset=dataset, photos=photos, audit=audit, splits=splits)
+    return Prepared(dataset=dataset, photos=photos, audit=audit, splits=splits, hashes=examination.hashes)
 
 
 def _first_of_each_class(dataset: Dataset, most: int) -> Dataset:

@@ -10,7 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
-    """What every job on a data set asks: where it is, how it is split, and where the result goes."""
+    """What every job on a data set asks: where it is, how it is split, and where the result goes.
+
+    Attributes:
+        keep_thumbnails: Keep small pictures of the photos that the model is trained on in the run folder.
+    """
 
     dataset: str
     data_dir: Path | None = None
@@ -20,6 +24,7 @@ class DataOptions:
     inner_folds: int = 5
     out: Path = Path("reports")
     smoke: bool = False
+    keep_thumbnails: bool = False
     command: str = ""
 
 

@@ -41,6 +41,7 @@ from tl_toolkit.pipeline.analysing import analyse, without_twins
 from tl_toolkit.pipeline.baseline import baseline, original_protocol, outer_trainings
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
 from tl_toolkit.pipeline.fitting import fitted_with
+from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
 from tl_toolkit.sections import page, record
 from tl_toolkit.training.fitting import Trainer
@@ -123,6 +124,7 @@ def _search(
     labels = dataset.labels
     write_json(folder / "audit.json", plain(prepared.audit))
     write_json(folder / "splits.json", {"paths": list(dataset.paths), **plain(splits)})
+    keep_training(folder, prepared, splits.final, watch, thumbnails=options.keep_thumbnails)
 
     with progress() as display:
         tables, trainer, fit = fitted_with(prepared, bank, display, options.seed, folder / "unfinished")

@@ -26,6 +26,7 @@ from tl_toolkit.exporters.classifiers import classifier_of_networks
 from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
 from tl_toolkit.pipeline.fitting import tables_of, trainer_of
+from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import TrainOptions
 from tl_toolkit.pipeline.searching import Outcome
 from tl_toolkit.pipeline.training_settings import best_head, require_blind, settings_of
@@ -125,6 +126,7 @@ def _train(
         epochs = ", ".join(f"{name} after {count}" for name, count in cut.items())
         warn(f"Cut short by the timeout, of {config.epochs} epochs: {epochs}. To go on: --resume {folder}")
 
+    keep_training(folder, prepared, plans[-1][1], watch, thumbnails=options.keep_thumbnails)
     scored = np.any(tests, axis=0)
     part = prepared.dataset.select(np.flatnonzero(scored))
     with watch.step("evaluation", f"Scoring {int(scored.sum())} photos that took no part in training"):
