@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tl_toolkit.evaluation.drift import LEAST, Sample, frechet, measure_drift, remoteness, share_shift
+from tl_toolkit.evaluation.drift import LEAST, Sample, frechet, measure_drift, share_shift
 from tl_toolkit.evaluation.promise import Scored, compare_with_promise
+from tl_toolkit.evaluation.remoteness import remoteness
 
 
 def sample(random: np.random.Generator, counts: list[int], shift: float = 0.0, scale: float = 1.0) -> Sample:

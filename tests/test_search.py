@@ -340,7 +340,7 @@ class TestBadInput:
 
 
 def test_help_answers_at_once_and_without_tensorflow() -> None:
-    for name in ("explore", "search", "train", "report", "leaks", "rediscover", "doctor"):
+    for name in ("explore", "search", "train", "evaluate", "report", "leaks", "rediscover", "doctor"):
         script = (
             "import runpy, sys; sys.argv = ['command', '--help']\n"
             f"try: runpy.run_module('tl_toolkit.{name}', run_name='__main__')\n"

@@ -33,7 +33,7 @@ class ImageFolder:
 
     Attributes:
         root: The folder, as it was given.
-        class_names: Classes with at least one photo, sorted; two or more.
+        class_names: Classes with at least one photo, sorted.
         paths: Photos, sorted by class, then by path.
         labels: For each photo the index of its class in ``class_names``; as many as ``paths``.
         ignored: What is no photo of a class, sorted: files without an image suffix, files in ``root`` itself,
@@ -49,19 +49,23 @@ class ImageFolder:
     empty_classes: tuple[str, ...]
 
 
-def scan(root: Path) -> ImageFolder:
+def scan(root: Path, *, least: int = 2) -> ImageFolder:
     """List the photos below ``root``: each folder in it is a class, with all the photos at any depth in it.
 
     Symbolic links are followed. Loops end: within a class each folder is read once, and a link back to
     ``root`` or to a folder around it is not followed.
 
+    Args:
+        root: The folder.
+        least: Fewest classes with photos, 1 or 2: nothing can be learnt from one, but something scored on it.
+
     Raises:
         UserError: there is no such folder, it is a file, it or a folder in it must not be read, it has no
-            class folders, fewer than two classes with photos, parts of a data set (train, test) for classes,
+            class folders, fewer classes with photos than ``least``, parts of a data set (train, test) for classes,
             or a name that is not valid Unicode.
     """
     try:
-        return _scan(root)
+        return _scan(root, least)
     except FileNotFoundError as error:
         raise UserError(f"There is no folder {_shown(error)}: check the path.") from error
     except NotADirectoryError as error:
@@ -77,7 +81,7 @@ def scan(root: Path) -> ImageFolder:
         raise UserError(f"{_shown(error)} cannot be read ({error.strerror}): name another folder.") from error
 
 
-def _scan(root: Path) -> ImageFolder:
+def _scan(root: Path, least: int) -> ImageFolder:
     entries = _entries(root)
     around = {_identity(folder) for folder in (root.resolve(), *root.resolve().parents)}
     folders = [entry for entry in entries if entry.is_dir() and _identity(entry) not in around]
@@ -100,7 +104,7 @@ def _scan(root: Path) -> ImageFolder:
         ignored=_in_order(ignored),
         empty_classes=_in_order(name for name in photos if not photos[name]),
     )
-    _check_content(found)
+    _check_content(found, least)
     return found
 
 
@@ -149,7 +153,7 @@ def _check_layout(root: Path, entries: list[Path], folders: list[Path]) -> None:
         raise UserError(f"{shown} holds parts of a data set ({names}) and no classes: name one, such as {str(part)!r}.")
 
 
-def _check_content(found: ImageFolder) -> None:
+def _check_content(found: ImageFolder, least: int) -> None:
     shown = repr(str(found.root))
     for name in (*found.paths, *found.ignored, *found.empty_classes):
         if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
@@ -157,7 +161,7 @@ def _check_content(found: ImageFolder) -> None:
     if not found.class_names:
         endings = ", ".join(sorted(SUFFIXES))
         raise UserError(f"No photos in the folders of {shown}: their names must end in one of {endings}.")
-    if len(found.class_names) == 1:
+    if len(found.class_names) < least:
         only = found.root / found.class_names[0]
         hint = f"name {str(only)!r} if that holds the class folders, or " if _holds_folders(only) else ""
         raise UserError(f"Only one class with photos in {shown}, {only.name!r}: {hint}add a second class folder.")

@@ -102,7 +102,7 @@ class Side:
 def pixel_digest(photo: np.ndarray) -> str:
     """SHA-256 of a photo's pixels, uint8 RGB of shape (height, width, 3), and of its shape; hexadecimal."""
     digest = hashlib.sha256(repr(photo.shape).encode())
-    digest.update(np.ascontiguousarray(photo))
+    digest.update(np.ascontiguousarray(photo).data)
     return digest.hexdigest()
 
 

@@ -5,6 +5,7 @@ Read :mod:`~tl_toolkit.pipeline.searching` first: it is the main job.
 
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.diagnosing import diagnose
+from tl_toolkit.pipeline.evaluating import EvaluateOptions, FolderEvaluation, evaluate_folder
 from tl_toolkit.pipeline.exploring import Exploration, explore
 from tl_toolkit.pipeline.leaking import LeakCheck, LeakOptions, find_leaks
 from tl_toolkit.pipeline.options import SearchOptions, TrainOptions
@@ -14,7 +15,9 @@ from tl_toolkit.pipeline.searching import Outcome, search
 from tl_toolkit.pipeline.training import train
 
 __all__ = [
+    "EvaluateOptions",
     "Exploration",
+    "FolderEvaluation",
     "LeakCheck",
     "LeakOptions",
     "Outcome",
@@ -25,6 +28,7 @@ __all__ = [
     "TrainOptions",
     "compare_runs",
     "diagnose",
+    "evaluate_folder",
     "explore",
     "find_data",
     "find_leaks",

@@ -79,7 +79,7 @@ def paired(a: SavedRun, b: SavedRun) -> tuple[Comparison | None, tuple[str, ...]
     groups = []
     for letter, saved in (("A", a), ("B", b)):
         try:
-            groups.append(_groups(saved))
+            groups.append(groups_of(saved))
         except (OSError, ValueError, KeyError, TypeError):
             reasons.append(f"audit.json of run {letter} does not tell which photos are near duplicates of each other.")
         if not np.isfinite(saved.probabilities).all():
@@ -91,7 +91,7 @@ def paired(a: SavedRun, b: SavedRun) -> tuple[Comparison | None, tuple[str, ...]
     return compare(_evaluated("A", a, groups[0]), _evaluated("B", b, groups[0]), groups[0]), ()
 
 
-def _groups(saved: SavedRun) -> np.ndarray:
+def groups_of(saved: SavedRun) -> np.ndarray:
     """Near-duplicate groups of ``saved.paths``: int64, shape (n,), numbered in the order of their first photos."""
     audit = json.loads((saved.folder / "audit.json").read_text(encoding="utf-8"))
     group_of = dict(zip(audit["paths"], audit["groups"], strict=True))
