@@ -32,6 +32,9 @@ SECTIONS = ("per_class", "confusion", "mistakes", "calibration")
 SHOWN = 40
 """Most leaking photos, and most that are far away, that the page shows. The table holds all."""
 
+FEW = 20
+"""Photos, near duplicates aside, below which the intervals of the scores are not to be trusted."""
+
 _SIGNIFICANT = 0.05
 _STRONG = 0.75
 """Area under the ROC curve from which a drift is called strong."""
@@ -160,36 +163,42 @@ def _leaks(leaks: Any, dataset: Dataset, kept: TrainingPrints) -> dict[str, Any]
 
 
 def verdicts(record: Mapping[str, Any]) -> dict[str, str]:
-    """The answers, a sentence or two each: promise, leaks and drift."""
+    """The answers, a sentence or two each: promise, leaks and drift; and a note where photos are few."""
     missing = record["missing"]
+    n = record["dataset"]["n_groups"]
+    note = f"{_count(n)} without near duplicates: the bootstrap intervals of the scores are too narrow, if not empty."
     return {
+        **({"Note": note} if n < FEW else {}),
         "Promise": f"Not known: {missing['promise']}." if missing["promise"] else _promise_said(record),
         "Leaks": f"Not known: {missing['leaks']}." if missing["leaks"] else _leaks_said(record),
         "Drift": f"Not known: {missing['drift']}." if missing["drift"] else _drift_said(record),
     }
 
 
+def _count(n: int, what: str = "photo") -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
 def _promise_said(record: Mapping[str, Any]) -> str:
     found = record["promise"]
     expected, difference = found["expected"], found["difference"]
     what = {"within": "within", "below": "BELOW", "above": "above"}[found["verdict"]]
-    which = "photos that do not leak" if record["without_leaks"] else "photos"
+    which = _count(found["n"]) + (" that do not leak" if record["without_leaks"] else "")
     text = (
-        f"The accuracy on {found['n']} {which}, {found['accuracy']:.3f}, lies {what} what cross-validation promised for "
+        f"The accuracy on {which}, {found['accuracy']:.3f}, lies {what} what cross-validation promised for "
         f"them: {expected['low']:.3f} to {expected['high']:.3f}."
     )
     if found["verdict"] == "within" and difference["low"] < -0.1:
-        text += f" So few photos leave room for a drop of up to {-difference['low']:.2f}."
+        text += f" So few leave room for a drop of up to {-difference['low']:.2f}."
     return text
 
 
 def _leaks_said(record: Mapping[str, Any]) -> str:
     found, n = record["leaks"], record["dataset"]["n_images"]
     if not found["leaking"]:
-        return f"None of {n} photos was found among the {found['n_training']} that the model was trained on."
-    text = (
-        f"{found['leaking']} of {n} photos ({100 * found['share']:.1f} %) are among those that the model was trained on"
-    )
+        return f"None of {_count(n)} was found among the {found['n_training']} that the model was trained on."
+    share = f"{found['leaking']} of {_count(n)} ({100 * found['share']:.1f} %)"
+    text = f"{share} {'is' if found['leaking'] == 1 else 'are'} among those that the model was trained on"
     if record["without_leaks"]:
         return f"{text}; accuracy without them {record['without_leaks']['metrics']['accuracy']['value']:.3f}."
     return f"{text}: there is no score on unseen photos."
@@ -209,7 +218,7 @@ def _drift_said(record: Mapping[str, Any]) -> str:
 def _features_said(found: Mapping[str, Any]) -> str:
     frechet, separation = found["features"]["frechet"], found["features"]["separation"]
     if not separation:
-        return f"{found['n']} photos, without near duplicates and class by class, are too few to tell."
+        return f"{_count(found['n'])}, near duplicates counted once and class by class: too few to tell."
     auc = separation["auc"]
     p_values = [one["p_value"] for one in (frechet, separation) if one]
     # Two tests, so each at half the level.
