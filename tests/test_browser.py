@@ -54,6 +54,7 @@ KINDS = [
     Kind("report-of-hostile-names", "hostile_page", sortable=True, filters=True),
     Kind("exploration", "exploration_page", sortable=True, filters=True),
     Kind("leaks", "leaks_page", sortable=True, filters=True),
+    Kind("evaluation", "evaluation_page", sortable=True, filters=True),
     Kind("leaderboard", "leaderboard_page", sortable=True, filters=True),
     Kind("comparison", "comparison_page", sortable=True, filters=False),
     Kind("rediscovery", "rediscovery_page", sortable=True, filters=False),
@@ -109,6 +110,18 @@ def leaks_page(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         train=str(pictures), test=str(folder / "test"), embeddings=False, out=folder / "reports"
     )
     return pipeline.find_leaks(options).page
+
+
+@pytest.fixture(scope="session")
+def evaluation_page(smoke_run: SmokeRun, leaks_page: Path) -> Path:
+    """The model of the run on photos of which some were trained on, and some carry another class."""
+    root = leaks_page.parents[3]
+    wrong = root / "test" / "Beauty"
+    wrong.mkdir()
+    for number in (11, 12):
+        draw("Home", number).save(wrong / f"{'long' * 20}{number}.jpg")
+    options = pipeline.EvaluateOptions(model=str(smoke_run.folder), folder=root / "test", out=root / "evaluated")
+    return pipeline.evaluate_folder(options).page
 
 
 @pytest.fixture(scope="session")

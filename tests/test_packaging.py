@@ -62,6 +62,7 @@ def test_a_wheel_has_every_module(wheel: Path) -> None:
 def test_a_wheel_carries_the_schema_the_template_and_no_photo(wheel: Path) -> None:
     names = {path.relative_to(wheel).as_posix() for path in wheel.rglob("*") if path.is_file()}
     assert {
+        "tl_toolkit/core/evaluation.schema.json",
         "tl_toolkit/core/run.schema.json",
         "tl_toolkit/sections/templates/report.html.j2",
         "tl_toolkit/py.typed",

@@ -19,6 +19,7 @@ from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder
+from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import TrainingConfig
@@ -81,6 +82,9 @@ def test_a_training_leaves_a_scored_model_and_its_report(pictures: Path, tmp_pat
     splits = json.loads((folder / "splits.json").read_text())
     held_out = {path for path, fold in zip(splits["paths"], splits["outer"], strict=True) if fold == 0}
     assert {row["path"] for row in predictions} == held_out
+    kept = load_prints(folder)
+    assert kept
+    assert {path for path, trained in zip(kept.paths, kept.trained, strict=True) if not trained} == held_out
     assert run["training"]["n_scored"] == len(held_out)
     right = sum(row["label"] == row["predicted"] for row in predictions)
     assert run["evaluation"]["metrics"]["accuracy"]["value"] == pytest.approx(right / len(held_out))

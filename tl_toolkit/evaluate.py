@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m tl_toolkit.evaluate",
         description=__doc__,
         epilog="Exit code: 0 where there is a score, whatever it is; with --fail 1 where photos leak or the score lies "
-        "below what cross-validation promised; 2 for what you can mend.",
+        "below what the run promised; 2 for what you can mend.",
     )
     made.add_argument("model", metavar="MODEL_OR_RUN", help="a run folder, or a model.keras")
     made.add_argument("folder", type=Path, metavar="FOLDER", help="holds one folder of photos per class of the model")

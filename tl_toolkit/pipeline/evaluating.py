@@ -82,7 +82,7 @@ def classifier(reference: str) -> tuple[Predict, tuple[str, ...], Path, Path | N
         raise UserError(f"There is no model {str(path)!r}: name a run folder or a model.keras.")
     try:
         model = keras().saving.load_model(path)
-        names = tuple(model.get_layer("label").get_vocabulary())
+        names = tuple(map(str, model.get_layer("label").get_vocabulary()))
     except (ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

@@ -85,7 +85,7 @@ def evaluation_record(
     every = bool(leaks and len(leaks.closest) == len(dataset))
     no_promise = _NO_RUN if not run else "all photos are among those of the training" if every else None
     if run and not promise and not every:
-        no_promise = "the run scored no photo of these classes"
+        no_promise = "the run itself scored no photo of these classes"
     remoteness = drift["remoteness"] if drift else None
     far = np.flatnonzero(remoteness.far) if remoteness else np.array([], np.int64)
     far = far[np.argsort(-remoteness.distances[far], kind="stable")] if remoteness else far
@@ -185,7 +185,7 @@ def _promise_said(record: Mapping[str, Any]) -> str:
     what = {"within": "within", "below": "BELOW", "above": "above"}[found["verdict"]]
     which = _count(found["n"]) + (" that do not leak" if record["without_leaks"] else "")
     text = (
-        f"The accuracy on {which}, {found['accuracy']:.3f}, lies {what} what cross-validation promised for "
+        f"The accuracy on {which}, {found['accuracy']:.3f}, lies {what} what the run promised for "
         f"them: {expected['low']:.3f} to {expected['high']:.3f}."
     )
     if found["verdict"] == "within" and difference["low"] < -0.1:
@@ -198,7 +198,11 @@ def _leaks_said(record: Mapping[str, Any]) -> str:
     if not found["leaking"]:
         return f"None of {_count(n)} was found among the {found['n_training']} that the model was trained on."
     share = f"{found['leaking']} of {_count(n)} ({100 * found['share']:.1f} %)"
-    text = f"{share} {'is' if found['leaking'] == 1 else 'are'} among those that the model was trained on"
+    one = found["leaking"] == 1
+    text = (
+        f"{share} {'is' if one else 'are'}, or {'has' if one else 'have'} a near duplicate, among the "
+        f"{found['n_training']} that the model was trained on"
+    )
     if record["without_leaks"]:
         return f"{text}; accuracy without them {record['without_leaks']['metrics']['accuracy']['value']:.3f}."
     return f"{text}: there is no score on unseen photos."
