@@ -21,6 +21,7 @@ from conftest import CLASSES, SmokeRun
 from PIL import Image
 
 from tl_toolkit import doctor, pipeline, report, search
+from tl_toolkit.__main__ import COMMANDS
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
@@ -340,7 +341,7 @@ class TestBadInput:
 
 
 def test_help_answers_at_once_and_without_tensorflow() -> None:
-    for name in ("explore", "search", "train", "evaluate", "report", "leaks", "rediscover", "doctor"):
+    for name in COMMANDS:
         script = (
             "import runpy, sys; sys.argv = ['command', '--help']\n"
             f"try: runpy.run_module('tl_toolkit.{name}', run_name='__main__')\n"

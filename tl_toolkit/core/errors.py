@@ -1,7 +1,8 @@
 """Mistakes that the user can mend, as opposed to ours.
 
-A :class:`UserError` is shown as one line and ends a command with exit code 2. Every other exception is a defect of
-this project and keeps its traceback.
+A :class:`UserError` is shown as one line and ends a command with exit code 2. A :class:`BrokenImageError` is for
+whoever asked for the photo: commands go on without it. Every other exception is a defect of this project and keeps its
+traceback.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from collections.abc import Iterable
 
 class UserError(Exception):
     """Something the user can mend; the message is one line that says what is wrong and what to do."""
+
+
+class BrokenImageError(ValueError):
+    """A file that cannot be decoded in full; the message is a one-line reason."""
 
 
 class UnknownNameError(UserError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ import numpy as np
 
 from tl_toolkit.core.console import note
 from tl_toolkit.core.errors import UserError
+
+_STAMP = re.compile(r"(\d{8}-\d{6})(-\d+)?")
 
 LIBRARIES = (
     "tl_toolkit",
@@ -67,6 +70,19 @@ def new_run_folder(parent: Path) -> Path:
             ) from error
         return folder
     raise UserError(f"{parent} holds a thousand runs of this second: name another place with --out.")
+
+
+def began(folder: Path) -> tuple[datetime, bool]:
+    """When the run in a folder began, local time, by the folder's name; else when its ``run.json`` was written.
+
+    Returns:
+        The time, and whether it is that of the file.
+    """
+    stamp = _STAMP.fullmatch(folder.resolve().name)
+    try:
+        return datetime.strptime(stamp[1], "%Y%m%d-%H%M%S"), False  # type: ignore[index]
+    except (TypeError, ValueError):
+        return datetime.fromtimestamp((folder / "run.json").stat().st_mtime), True
 
 
 class Stopwatch:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.thumbnails import kept_picture
 
 
@@ -48,11 +49,12 @@ class SavedRun:
 
 
 def load_run(folder: Path) -> SavedRun:
-    """Read a run folder.
+    """Read a run folder, or the one that a reference such as ``reports/slash/latest`` means.
 
     Raises:
         UserError: the folder holds no finished run.
     """
+    folder = run_folder(folder)
     try:
         run: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         trials = _rows(folder / "trials.csv") if "search" in run else []

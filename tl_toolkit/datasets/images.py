@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
+from tl_toolkit.core.errors import BrokenImageError
+
 SUFFIXES: frozenset[str] = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 )
@@ -62,10 +64,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class BrokenImageError(ValueError):
-    """A file that cannot be decoded in full; the message is a one-line reason without the file's name."""
-
-
 def decode_image(source: Path | bytes, *, max_side: int | None = MAX_SIDE) -> np.ndarray:
     """The pixels of a photo, upright, in 8-bit RGB, shrunk to at most ``max_side``.
 
@@ -91,8 +89,8 @@ def decode_image(source: Path | bytes, *, max_side: int | None = MAX_SIDE) -> np
         uint8, shape (height, width, 3), RGB; a writeable array of its own.
 
     Raises:
-        BrokenImageError: the content is empty, cut short, damaged, in none of the formats, above
-            ``MAX_PIXELS`` or ``MAX_BYTES``, or the file must not or cannot be read.
+        BrokenImageError: (without the file's name) the content is empty, cut short, damaged, in none of the formats,
+            above ``MAX_PIXELS`` or ``MAX_BYTES``, or the file must not or cannot be read.
         FileNotFoundError: there is no such file.
         ValueError: ``max_side`` is below 1.
     """

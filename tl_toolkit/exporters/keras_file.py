@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import sha256, written_whole
 from tl_toolkit.core.records import ExportedModel
-from tl_toolkit.core.runtime import keras
+from tl_toolkit.core.runtime import keras, tensorflow
 
 TOLERANCE = 1e-3
 """Largest difference of a probability that passes the check."""
@@ -48,3 +50,21 @@ def export(folder: Path, classifier: Any, photos: Sequence[np.ndarray], expected
         max_difference=difference,
         checked=len(photos),
     )
+
+
+def opened(path: Path) -> tuple[Callable[[np.ndarray], np.ndarray], tuple[str, ...]]:
+    """The file as a function; see :func:`tl_toolkit.exporters.opened`."""
+    if not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is damaged, or not a Keras model: export it again.")
+    tf, model = tensorflow(), keras().saving.load_model(path)
+    try:
+        names = tuple(str(name) for name in model.get_layer("label").get_vocabulary())
+    except ValueError as error:
+        raise UserError(f"{path} was not exported by this package: it does not name its classes.") from error
+
+    # One program for photos of all sizes: called as it is, a Keras model runs layer by layer.
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    def program(photos: Any) -> Any:
+        return model(photos, training=False)["probabilities"]
+
+    return lambda photos: program(photos).numpy(), names

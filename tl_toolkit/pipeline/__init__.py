@@ -9,6 +9,7 @@ from tl_toolkit.pipeline.evaluating import EvaluateOptions, FolderEvaluation, ev
 from tl_toolkit.pipeline.exploring import Exploration, explore
 from tl_toolkit.pipeline.leaking import LeakCheck, LeakOptions, find_leaks
 from tl_toolkit.pipeline.options import SearchOptions, TrainOptions
+from tl_toolkit.pipeline.predicting import PredictOptions, Tally, load_model, predict
 from tl_toolkit.pipeline.rediscovering import Rediscovery, RediscoveryOptions, rediscover
 from tl_toolkit.pipeline.reporting import compare_runs, index, report
 from tl_toolkit.pipeline.searching import Outcome, search
@@ -21,10 +22,12 @@ __all__ = [
     "LeakCheck",
     "LeakOptions",
     "Outcome",
+    "PredictOptions",
     "Prepared",
     "Rediscovery",
     "RediscoveryOptions",
     "SearchOptions",
+    "Tally",
     "TrainOptions",
     "compare_runs",
     "diagnose",
@@ -33,6 +36,8 @@ __all__ = [
     "find_data",
     "find_leaks",
     "index",
+    "load_model",
+    "predict",
     "prepare",
     "rediscover",
     "report",

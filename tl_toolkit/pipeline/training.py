@@ -16,6 +16,7 @@ from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
 from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
+from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
@@ -47,6 +48,8 @@ def train(options: TrainOptions) -> Outcome:
         KeyboardInterrupt: Ctrl-C; the folder keeps checkpoints, and ``resume`` goes on from them.
     """
     watch = Stopwatch()
+    if options.fine_tune:
+        options = replace(options, fine_tune=run_folder(options.fine_tune))
     head, searched = best_head(options.fine_tune) if options.fine_tune else (fine_tuning.HEAD, "")
     settings_of(options, 0, head)  # mistakes are told before photos are looked for
     dataset = find_data(options, watch)

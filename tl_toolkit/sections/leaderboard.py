@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +15,13 @@ from urllib.parse import quote
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import write_text
 from tl_toolkit.core.records import Interval
+from tl_toolkit.core.runs import began
 from tl_toolkit.sections.document import render
 from tl_toolkit.sections.record import SCHEMA_VERSION
 
 METRICS = ("accuracy", "macro_f1", "weighted_f1")
 
 _OF_A_RUN = ("audit.json", "splits.json", "study.log", "trials.csv", "predictions.csv")
-_STAMP = re.compile(r"(\d{8}-\d{6})(-\d+)?")
 
 
 class NotARunError(Exception):
@@ -203,7 +202,7 @@ def entry(run: dict[str, Any], folder: Path, *, name: str, start: Path) -> Entry
     Raises:
         NotARunError: something is missing, or of another type.
     """
-    when, when_from_file = _when(folder)
+    when, when_from_file = began(folder)
     return Entry(
         name=name,
         link=link(folder, start),
@@ -277,11 +276,3 @@ def link(folder: Path, start: Path) -> str | None:
 def readable(path: Path) -> str:
     """A path for readers: POSIX, with a mark in place of what is not UTF-8."""
     return os.fsencode(path.as_posix()).decode("utf-8", "replace")
-
-
-def _when(folder: Path) -> tuple[datetime, bool]:
-    stamp = _STAMP.fullmatch(folder.resolve().name)
-    try:
-        return datetime.strptime(stamp[1], "%Y%m%d-%H%M%S"), False  # type: ignore[index]
-    except (TypeError, ValueError):
-        return datetime.fromtimestamp((folder / "run.json").stat().st_mtime), True

@@ -16,8 +16,9 @@ def build(folder: Path) -> Path:
     Raises:
         UserError: the folder holds no finished run.
     """
-    page = folder / "index.html"
-    write_text(page, render(load_run(folder)))
+    saved = load_run(folder)
+    page = saved.folder / "index.html"
+    write_text(page, render(saved))
     return page
 
 

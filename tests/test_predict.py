@@ -1,0 +1,369 @@
+"""A model at work: ``load_model`` in Python, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLASSES, SmokeRun
+from PIL import Image
+from sklearn.metrics import accuracy_score, log_loss
+
+import tl_toolkit
+from tl_toolkit import BrokenImageError, Classifier, UserError, load_model, predict
+from tl_toolkit.core.runtime import keras
+from tl_toolkit.datasets.images import decode_image
+
+
+@pytest.fixture(scope="module")
+def classifier(smoke_run: SmokeRun) -> Classifier:
+    return load_model(smoke_run.folder)
+
+
+@pytest.fixture(scope="module")
+def photos(pictures: Path) -> list[Path]:
+    return sorted(pictures.rglob("*.jpg"))
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, photos: list[Path]) -> Path:
+    """A folder with two photos, a broken one, what is no photo, and a hidden photo."""
+    folder = tmp_path / "mixed"
+    (folder / "deep er").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(photos[0].read_bytes())
+    (folder / "deep er" / "c.JPG").write_bytes(photos[1].read_bytes())
+    (folder / "b.jpg").write_bytes(photos[2].read_bytes()[:2000])
+    (folder / "notes.txt").write_text("no photo")
+    (folder / ".hidden.jpg").write_bytes(photos[0].read_bytes())
+    return folder
+
+
+class TestFromPython:
+    def test_probabilities_are_those_of_the_model_file(
+        self, classifier: Classifier, smoke_run: SmokeRun, photos: list[Path]
+    ) -> None:
+        model = keras().saving.load_model(smoke_run.folder / "model" / "model.keras")
+        some = photos[::6]
+        expected = np.concatenate([np.asarray(model(decode_image(path)[None])["probabilities"]) for path in some])
+        said = classifier.predict_proba(some)
+        assert said.shape == (5, 3)
+        assert said.dtype == np.float32
+        np.testing.assert_allclose(said, expected, atol=1e-5)
+        assert classifier.classes_.tolist() == list(CLASSES)
+
+    def test_predictions_are_typed_and_in_order(self, classifier: Classifier, photos: list[Path]) -> None:
+        said = classifier.predict_proba(photos)
+        predictions = classifier.predict(photos)
+        assert [one.path for one in predictions] == [str(path) for path in photos]
+        np.testing.assert_array_equal(np.stack([one.probabilities for one in predictions]), said)
+        for one in predictions:
+            assert one.label == CLASSES[int(one.probabilities.argmax())] == one.answer
+            assert one.probability == one.probabilities.max()
+            top = one.top(9)
+            assert {name for name, _ in top} == set(CLASSES)
+            assert [p for _, p in top] == sorted(one.probabilities.tolist(), reverse=True)
+
+    def test_scikit_learn_takes_them_as_labels(self, classifier: Classifier, photos: list[Path]) -> None:
+        labels = np.array([path.parent.name for path in photos])
+        predictions = classifier.predict(photos)
+        right = [one.label == label for one, label in zip(predictions, labels, strict=True)]
+        assert accuracy_score(labels, predictions) == np.mean(labels == predictions) == np.mean(right)
+        assert np.asarray(predictions).tolist() == [one.label for one in predictions]
+        assert len(predictions[2:5]) == 3
+        assert log_loss(labels, classifier.predict_proba(photos), labels=classifier.classes_) > 0
+
+    def test_below_the_threshold_it_is_unsure(self, classifier: Classifier, photos: list[Path]) -> None:
+        highest = classifier.predict_proba(photos).max(axis=1)
+        threshold = float(np.median(highest))
+        predictions = classifier.predict(photos, threshold=threshold)
+        assert [one.unsure for one in predictions] == (highest < threshold).tolist()
+        assert 0 < sum(one.answer == "unsure" for one in predictions) < 30
+        assert all(one.label in CLASSES for one in predictions)
+        with pytest.raises(ValueError, match="threshold"):
+            classifier.predict(photos, threshold=1.5)
+
+    def test_all_kinds_of_photos_are_the_same_photo(
+        self, classifier: Classifier, photos: list[Path], tmp_path: Path
+    ) -> None:
+        array = decode_image(photos[0])
+        image = Image.fromarray(array)
+        image.save(tmp_path / "photo.png")
+        whole = classifier.predict_proba(array[None])
+        for one in (tmp_path / "photo.png", str(tmp_path / "photo.png"), array, image, [image], (array,)):
+            np.testing.assert_array_equal(classifier.predict_proba(one), whole)
+        np.testing.assert_array_equal(classifier.predict_proba((tmp_path / "photo.png").read_bytes()), whole)
+        assert classifier.predict(array)[0].path is None
+
+    @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK", "I;16", "F", "YCbCr", "HSV"])
+    def test_pillow_images_follow_the_rules_of_files(
+        self, classifier: Classifier, photos: list[Path], mode: str, tmp_path: Path
+    ) -> None:
+        rgb = Image.open(photos[0]).convert("RGB")
+        if mode in ("I;16", "F"):
+            grey = np.asarray(rgb.convert("L"))
+            image = Image.fromarray(grey.astype(np.uint16) * 257 if mode == "I;16" else grey.astype(np.float32))
+            expected = rgb.convert("L").convert("RGB")
+        else:
+            image = rgb.convert(mode)
+            expected = image.convert("RGB")
+        if mode in ("LA", "RGBA"):
+            image.putalpha(Image.linear_gradient("L").resize(image.size))
+            # What lies below transparency is white.
+            image.save(tmp_path / "clear.png")
+            expected = Image.fromarray(decode_image(tmp_path / "clear.png"))
+        np.testing.assert_allclose(classifier.predict_proba(image), classifier.predict_proba(expected), atol=2e-3)
+
+    def test_an_image_that_lies_on_its_side_is_set_upright(self, classifier: Classifier, photos: list[Path]) -> None:
+        turned = Image.open(photos[0]).convert("RGB").transpose(Image.Transpose.ROTATE_90)
+        upright = classifier.predict_proba(turned.transpose(Image.Transpose.ROTATE_270))
+        turned.getexif()[274] = 6
+        np.testing.assert_array_equal(classifier.predict_proba(turned), upright)
+
+    def test_large_arrays_are_shrunk_as_files_are(self, classifier: Classifier, tmp_path: Path) -> None:
+        large = np.random.default_rng(0).integers(0, 256, (900, 1300, 3), np.uint8)
+        Image.fromarray(large).save(tmp_path / "large.bmp")
+        np.testing.assert_array_equal(
+            classifier.predict_proba(large), classifier.predict_proba([tmp_path / "large.bmp"])
+        )
+
+    def test_more_photos_than_a_window_of_many_sizes_stay_in_order(self, classifier: Classifier) -> None:
+        rng = np.random.default_rng(0)
+        shapes = [(40, 60), (60, 40), (50, 50)]
+        many = [rng.integers(0, 256, (*shapes[i % 3], 3), np.uint8) for i in range(150)]
+        alone = np.concatenate([classifier.predict_proba(one) for one in many[::29]])
+        np.testing.assert_allclose(classifier.predict_proba(iter(many))[::29], alone, atol=1e-5)
+
+    def test_photos_are_taken_as_they_are_needed(self, classifier: Classifier) -> None:
+        taken = 0
+
+        def endless() -> Iterator[np.ndarray]:
+            nonlocal taken
+            while True:
+                taken += 1
+                yield np.zeros((8, 8, 3), np.uint8)
+
+        stream = classifier.stream(endless())
+        for _ in range(100):
+            next(stream)
+        stream.close()
+        assert taken <= 300
+
+    def test_broken_photos_raise_with_their_path(self, classifier: Classifier, mixed: Path) -> None:
+        with pytest.raises(BrokenImageError, match=r"b\.jpg: "):
+            classifier.predict([mixed / "a.jpg", mixed / "b.jpg"])
+        with pytest.raises(BrokenImageError, match="image"):
+            classifier.predict_proba(b"nonsense")
+        with pytest.raises(FileNotFoundError):
+            classifier.predict("nowhere.jpg")
+
+    @pytest.mark.parametrize("wrong", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
+    def test_other_arrays_are_refused(self, classifier: Classifier, wrong: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=r"uint8 \(height, width, 3\)"):
+            classifier.predict([wrong])
+
+    def test_no_photos_are_no_predictions(self, classifier: Classifier) -> None:
+        assert len(classifier.predict([])) == 0
+        assert classifier.predict_proba([]).shape == (0, 3)
+
+    def test_references_resolve(self, smoke_run: SmokeRun) -> None:
+        file = smoke_run.folder / "model" / "model.keras"
+        for reference in ("latest", "best"):
+            assert load_model(smoke_run.folder.parent / reference).path == file
+        assert load_model(str(file)).path == file
+
+    def test_what_is_no_model_is_said(self, smoke_run: SmokeRun, tmp_path: Path) -> None:
+        (tmp_path / "model.keras").write_text("nonsense")
+        for reference, text in (
+            (tmp_path / "nowhere", "does not exist"),
+            (smoke_run.folder.parent, "folder of runs"),
+            (smoke_run.folder / "run.json", "not a model file"),
+            (tmp_path / "model.keras", "damaged"),
+            (tmp_path / "latest", "holds no finished run"),
+        ):
+            with pytest.raises(UserError, match=text):
+                load_model(reference)
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    script = "import sys, tl_toolkit; dir(tl_toolkit); print(len({'numpy', 'keras', 'rich', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
+    assert set(tl_toolkit.__all__) <= set(dir(tl_toolkit))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = tl_toolkit.no_such_name
+
+
+class Told:
+    """The command, run in this process, and what it wrote."""
+
+    def __init__(self, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+        self._captured = capsysbinary
+
+    def __call__(self, *words: object) -> tuple[int, str, str]:
+        code = predict.main([str(word) for word in words])
+        captured = self._captured.readouterr()
+        return code, captured.out.decode("utf-8", "surrogateescape"), captured.err.decode()
+
+
+@pytest.fixture
+def told(capsysbinary: pytest.CaptureFixture[bytes]) -> Told:
+    return Told(capsysbinary)
+
+
+class TestTheCommand:
+    def test_a_broken_photo_is_reported_and_the_rest_goes_on(
+        self, told: Told, smoke_run: SmokeRun, mixed: Path, classifier: Classifier
+    ) -> None:
+        code, out, err = told(smoke_run.folder, mixed, "--top-k", 2)
+        rows = list(csv.DictReader(io.StringIO(out)))
+        assert code == 1
+        assert [Path(row["path"]).name for row in rows] == ["a.jpg", "b.jpg", "c.JPG"]
+        assert rows[1]["error"]
+        assert rows[1]["label"] == rows[1]["class_1"] == ""
+        assert f"{mixed / 'b.jpg'} cannot be read: {rows[1]['error']}." in err
+        for row in (rows[0], rows[2]):
+            [expected] = classifier.predict(row["path"])
+            assert row["error"] == ""
+            assert row["label"] == row["class_1"] == expected.label
+            for n, (name, probability) in enumerate(expected.top(2), 1):
+                assert row[f"class_{n}"] == name
+                assert float(row[f"probability_{n}"]) == pytest.approx(probability, abs=2e-6)
+        assert "3 photos in" in err
+        assert "1 could not be read" in err
+
+    def test_json_lines(self, told: Told, smoke_run: SmokeRun, mixed: Path) -> None:
+        code, out, _ = told(smoke_run.folder, mixed, "--format", "jsonl", "--top-k", 9, "--threshold", 1)
+        said = [json.loads(line) for line in out.splitlines()]
+        assert code == 1
+        assert set(said[0]) == {"path", "label", "top"}
+        assert said[0]["label"] == "unsure"
+        assert {one["class"] for one in said[0]["top"]} == set(CLASSES)
+        assert sum(one["probability"] for one in said[0]["top"]) == pytest.approx(1, abs=1e-5)
+        assert set(said[1]) == {"path", "error"}
+
+    def test_a_table_is_aligned(self, told: Told, smoke_run: SmokeRun, mixed: Path) -> None:
+        for top_k in (1, 2):
+            _, out, _ = told(smoke_run.folder, mixed, "--format", "table", "--top-k", top_k)
+            lines = out.splitlines()
+            assert len({line.index(str(mixed)) for line in lines}) == 1
+            assert lines[1].startswith("(unreadable)")
+
+    def test_a_file_is_whole_and_its_suffix_says_what_it_is(
+        self, told: Told, smoke_run: SmokeRun, mixed: Path, tmp_path: Path
+    ) -> None:
+        target = tmp_path / "new" / "said.jsonl"
+        code, out, _ = told(smoke_run.folder, mixed / "a.jpg", "--out", target)
+        assert (code, out) == (0, "")
+        assert json.loads(target.read_text())["path"] == str(mixed / "a.jpg")
+
+    def test_globs(self, told: Told, smoke_run: SmokeRun, mixed: Path) -> None:
+        for pattern, names in (("*.jpg", ["a.jpg", "b.jpg"]), ("*", ["a.jpg", "b.jpg", "c.JPG"]), ("**", None)):
+            _, out, _ = told(smoke_run.folder, f"{mixed}/{pattern}")
+            found = [Path(row["path"]).name for row in csv.DictReader(io.StringIO(out))]
+            assert found == (names or ["a.jpg", "b.jpg", "c.JPG"])
+
+    @pytest.mark.parametrize(
+        ("words", "text"),
+        [
+            (("nowhere.jpg",), "nowhere.jpg does not exist"),
+            (("*.nothing",), "There is no photo in *.nothing"),
+            (("{empty}",), "There is no photo in"),
+            (("/dev/null",), "neither a file nor a folder"),
+        ],
+    )
+    def test_nothing_found_is_the_users_to_mend(
+        self, told: Told, smoke_run: SmokeRun, tmp_path: Path, words: tuple[str, ...], text: str
+    ) -> None:
+        code, out, err = told(smoke_run.folder, *(word.format(empty=tmp_path) for word in words))
+        assert (code, out) == (2, "")
+        assert text in err
+
+    @pytest.mark.parametrize("words", [("--threshold", "1.1"), ("--top-k", "0"), ("--format", "xml")])
+    def test_options_out_of_range_are_refused(self, words: tuple[str, ...]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            predict.main(["model", "photo.jpg", *words])
+        assert caught.value.code == 2
+
+    @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+    def test_a_list_on_standard_input_with_strange_names(
+        self, smoke_run: SmokeRun, photos: list[Path], tmp_path: Path, end: bytes
+    ) -> None:
+        names = [b"plain.jpg", b'sp ace, "comma".jpg', "Größe ✓.jpg".encode(), b"not utf-8 \xff.jpg", b"missing.jpg"]
+        if end == b"\0":
+            names.append(b"two\nlines.jpg")
+        folder = os.fsencode(tmp_path)
+        for name in names:
+            if name != b"missing.jpg":
+                Path(os.fsdecode(folder + b"/" + name)).write_bytes(photos[0].read_bytes())
+        given = b"".join(folder + b"/" + name + end for name in names)
+        for layout in ("csv", "jsonl"):
+            done = subprocess.run(
+                [sys.executable, "-m", "tl_toolkit.predict", smoke_run.folder, "-", "--format", layout],
+                input=given,
+                capture_output=True,
+                timeout=120,
+                check=False,
+            )
+            assert done.returncode == 1, done.stderr
+            if layout == "csv":
+                rows = list(csv.DictReader(io.StringIO(done.stdout.decode("utf-8", "surrogateescape"), newline="")))
+            else:
+                rows = [json.loads(line) for line in done.stdout.decode().splitlines()]
+            assert [os.fsencode(row["path"]) for row in rows] == [folder + b"/" + name for name in names]
+            assert [row["path"] for row in rows if row.get("error")] == [str(tmp_path / "missing.jpg")]
+            if end != b"\0":
+                break
+
+
+def started(smoke_run: SmokeRun, *words: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tl_toolkit.predict", str(smoke_run.folder), *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )
+
+
+class TestHowItEnds:
+    def test_a_reader_that_has_had_enough(self, smoke_run: SmokeRun, photos: list[Path]) -> None:
+        process = started(smoke_run, "-", "--format", "jsonl")
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdin.write(b"".join(os.fsencode(path) + b"\n" for path in photos * 100))
+        process.stdin.close()
+        assert json.loads(process.stdout.readline())["label"] in CLASSES
+        process.stdout.close()
+        assert process.wait(60) == 0
+        said = process.stderr.read().decode()
+        process.stderr.close()
+        assert "Traceback" not in said
+        assert "Broken" not in said
+
+    def test_ctrl_c(self, smoke_run: SmokeRun, photos: list[Path], tmp_path: Path) -> None:
+        target = tmp_path / "said.csv"
+        process = started(smoke_run, "-", "--out", target)
+        assert process.stdin
+        process.stdin.write(b"".join(os.fsencode(path) + b"\n" for path in photos * 1000))
+        process.stdin.close()
+        # The file appears under another name when the model is loaded.
+        end = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.stdin = None
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        assert said.decode().splitlines()[-1] == "Error: Interrupted."
+        assert b"Traceback" not in said
+        assert list(tmp_path.iterdir()) == []
