@@ -2,10 +2,10 @@
 
     python benchmarks/bench_predict.py RUN PHOTOS [--count 1000] [--repeats 3]
 
-Bare decoding: all photos with as many threads as there are cores. Bare model: the same decoded photos in the batches of
-equal size that ``predict`` makes. Predict: files in, results out, as the command does it, without the start of
-TensorFlow, which is told apart. Photos of more than 512 px are shrunk to files of 512 px first, so that decoding is that
-of such files; they are repeated where there are fewer than ``--count``.
+Bare decoding: all photos, with as many threads as there are cores. Bare model: the same decoded photos, in the batches
+of equal size that ``predict`` makes. Predict: files in, results out, without the start of TensorFlow, which is told
+apart. Photos of more than 512 px are shrunk to files of 512 px first, so that decoding is that of such files; they are
+repeated where there are fewer than ``--count``.
 """
 
 from __future__ import annotations

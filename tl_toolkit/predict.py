@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tl_toolkit.core.command import at_least, ended
+from tl_toolkit.core.command import at_least, ended, share
 
 
 def parser() -> argparse.ArgumentParser:
@@ -41,20 +41,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--threshold",
-        type=_share,
+        type=share,
         default=0.0,
         metavar="P",
         help="answer 'unsure' below this probability, 0..1 (default: 0)",
     )
     made.add_argument("--out", type=Path, metavar="FILE", help="write the results into this file")
     return made
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be within 0..1, got {text}")
-    return value
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -32,6 +32,14 @@ def at_least(least: int, kind: Callable[[str], float] = int) -> Callable[[str], 
     return number
 
 
+def share(text: str) -> float:
+    """What argparse turns an option's text into: a number within 0..1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be within 0..1, got {text}")
+    return value
+
+
 def dataset_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """A parser of the command ``name``, with the options of everything that begins with a data set."""
     made = argparse.ArgumentParser(prog=f"python -m tl_toolkit.{name}", description=description)

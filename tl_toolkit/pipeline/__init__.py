@@ -13,6 +13,7 @@ from tl_toolkit.pipeline.predicting import PredictOptions, Tally, load_model, pr
 from tl_toolkit.pipeline.rediscovering import Rediscovery, RediscoveryOptions, rediscover
 from tl_toolkit.pipeline.reporting import compare_runs, index, report
 from tl_toolkit.pipeline.searching import Outcome, search
+from tl_toolkit.pipeline.serving import ServeOptions, serve
 from tl_toolkit.pipeline.training import train
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Rediscovery",
     "RediscoveryOptions",
     "SearchOptions",
+    "ServeOptions",
     "Tally",
     "TrainOptions",
     "compare_runs",
@@ -42,6 +44,7 @@ __all__ = [
     "rediscover",
     "report",
     "search",
+    "serve",
     "train",
     "views_of",
 ]

@@ -1,0 +1,161 @@
+"""A model behind a small web server: page, JSON, and where the model looked."""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tl_toolkit.core.console import note, output
+from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.references import run_folder
+from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.core.thumbnails import thumbnail
+from tl_toolkit.datasets.images import decode_image
+from tl_toolkit.evaluation.explanations import grad_cam, overlay
+from tl_toolkit.pipeline.predicting import load_model, model_file
+from tl_toolkit.sections.document import render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """The options of ``python -m tl_toolkit.serve``.
+
+    Attributes:
+        port: 0 for any that is free.
+        max_bytes: Largest body of a request.
+        threshold: Below this probability the answer is ``unsure``.
+    """
+
+    model: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    max_bytes: int = 20_000_000
+    threshold: float = 0.0
+
+
+Explain = Callable[[np.ndarray, int], np.ndarray]
+"""A photo uint8 (h, w, 3) and a class -> the photo with where the model looked, uint8 (h, w, 3)."""
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        UserError: there is no such model, the address cannot be had, or packages of the extra ``serve`` are missing.
+    """
+    try:
+        import uvicorn
+
+        from tl_toolkit.inference import web
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error.name} is missing: pip install 'tl_toolkit[serve]'.") from error
+    listening = _listening(options)
+    path = model_file(options.model)
+    classifier, explain = load_model(path), explainer(path)
+    names = classifier.classes_.tolist()
+
+    def answer(data: bytes, wanted: bool) -> web.Answer:
+        photo = decode_image(data)
+        [said] = classifier.predict(photo, threshold=options.threshold)
+        picture = None
+        if wanted and explain:
+            picture = thumbnail(explain(photo, names.index(said.label)), side=512, quality=80)
+        return web.Answer(
+            label=said.answer,
+            top=[
+                web.Scored.model_validate({"class": name, "probability": min(p, 1.0)})
+                for name, p in said.top(len(names))
+            ],
+            neighbours=[],
+            overlay=f"data:image/webp;base64,{base64.b64encode(picture).decode()}" if picture else None,
+        )
+
+    answer(_blank(), True)  # what is compiled on first use
+    templates = resources.files("tl_toolkit.sections") / "templates"
+    limits = {"max_bytes": options.max_bytes, "max_megabytes": f"{options.max_bytes / 1e6:.0f}"}
+    title = run_folder(options.model)
+    style = "".join((templates / name).read_text(encoding="utf-8") for name in ("style.css", "serve.css"))
+    content = web.Content(
+        page=render("serve.html.j2", names=names, title=f"{title.parent.name}/{title.name}", **limits),
+        docs=lambda document: render("serve_docs.html.j2", document=document, **limits),
+        style=style,
+        script=(templates / "serve.js").read_text(encoding="utf-8"),
+    )
+    app = web.application(
+        answer, content, hosts=_hosts(options.host), max_bytes=options.max_bytes, threads=os.cpu_count() or 1
+    )
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
+    )
+    host, port = listening.getsockname()[:2]
+    note(f"{path}: {len(names)} classes; Ctrl-C stops")
+    output.print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", markup=False)
+    # uvicorn stops by itself at either signal, and then raises it again for whoever had asked for it before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    with listening:
+        uvicorn.Server(config).run(sockets=[listening])
+    note("Stopped.")
+
+
+def explainer(path: Path) -> Explain | None:
+    """What shows where a ``.keras`` model, or the one beside ``path``, looked; None where it cannot be shown.
+
+    Behind average pooling and linear heads Grad-CAM is exact by their mean kernel.
+    """
+    file = path.parent / "model.keras"
+    if not file.exists():
+        return None
+    tf, k = tensorflow(), keras()
+    model = k.saving.load_model(file)
+    maps = [layer for layer in model.layers if layer.name.startswith("maps_")]
+    if not maps:
+        # Whole networks, which have no heads on maps.
+        return None
+    seen = k.Model(model.inputs[0], [layer.output for layer in maps])
+    n_classes = model.output_shape["probabilities"][-1]
+    kernel = np.asarray(model.get_layer("heads").kernel)
+    mean = kernel.reshape(len(kernel), -1, n_classes).mean(1)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    def look(photos: Any) -> Any:
+        return seen(photos, training=False)
+
+    def explain(photo: np.ndarray, wanted: int) -> np.ndarray:
+        several = look(photo[None])
+        several = several if isinstance(several, list | tuple) else [several]
+        return overlay(photo, grad_cam([one.numpy()[0] for one in several], mean[:, wanted], photo.shape[:2]))
+
+    return explain
+
+
+def _blank() -> bytes:
+    return thumbnail(np.zeros((64, 64, 3), np.uint8))
+
+
+def _listening(options: ServeOptions) -> socket.socket:
+    try:
+        [family, *_] = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server((options.host, options.port), family=family)
+    except OSError as error:
+        where = f"{options.host}:{options.port}"
+        raise UserError(f"{where} cannot be served at ({error.strerror}): name another --host or --port.") from error
+
+
+def _hosts(host: str) -> frozenset[str] | None:
+    """Names by which a browser may call a server at ``host``: its own, on loopback; any, where others are let in."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host == "localhost"
+    return frozenset({host, "localhost", "127.0.0.1", "::1"}) if loopback else None
