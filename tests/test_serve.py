@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,13 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import DESKTOP, PHONE, axe_violations, find_chromium, too_wide
-from conftest import CLASSES, SmokeRun
+from conftest import CLASSES
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tl_toolkit import load_model, serve
+from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.datasets.images import decode_image
+from tl_toolkit.evaluation.explanations import overlay
+from tl_toolkit.exporters.classifiers import classifier_of_heads
+from tl_toolkit.pipeline.serving import explainer
 
 LIMIT = 1_000_000
 
@@ -56,6 +61,23 @@ class Serving:
         return status, json.loads(body)
 
 
+def connect(pixels: Any) -> Any:
+    """A backbone that is no deeper than it must be to have maps."""
+    layer = keras().layers.Conv2D(8, 8, strides=4, activation="relu")
+    return layer(keras().layers.Rescaling(1 / 255)(pixels))
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As heads are exported, but on backbones of one layer that learnt nothing: quick to load."""
+    keras().utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    kernels, biases = rng.normal(0, 9, (2, 16, 3)).astype(np.float32), np.zeros((2, 3), np.float32)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    classifier_of_heads([(connect, 64), (connect, 32)], kernels, biases, CLASSES).save(path)
+    return path
+
+
 def started(run: Path) -> Serving:
     process = subprocess.Popen(
         [sys.executable, "-m", "tl_toolkit.serve", str(run), "--port", "0", "--max-megabytes", "1"],
@@ -71,8 +93,8 @@ def started(run: Path) -> Serving:
 
 
 @pytest.fixture(scope="module")
-def serving(smoke_run: SmokeRun) -> Iterator[Serving]:
-    one = started(smoke_run.folder)
+def serving(model_file: Path) -> Iterator[Serving]:
+    one = started(model_file)
     yield one
     one.process.send_signal(signal.SIGINT)
     _, said = one.process.communicate(timeout=30)
@@ -94,12 +116,12 @@ def form(photo: bytes, field: str = "file") -> tuple[bytes, str]:
 
 class TestPrograms:
     def test_32_clients_at_once_get_the_answers_of_the_model(
-        self, serving: Serving, smoke_run: SmokeRun, photos: list[Path]
+        self, serving: Serving, model_file: Path, photos: list[Path]
     ) -> None:
         asked = (photos * 2)[:32]
         with concurrent.futures.ThreadPoolExecutor(32) as clients:
             answers = list(clients.map(lambda path: serving.predict(path.read_bytes()), asked))
-        for (status, answer), expected in zip(answers, load_model(smoke_run.folder).predict(asked), strict=True):
+        for (status, answer), expected in zip(answers, load_model(model_file).predict(asked), strict=True):
             assert status == 200
             assert answer["label"] == expected.label
             assert [one["class"] for one in answer["top"]] == [name for name, _ in expected.top(3)]
@@ -182,13 +204,13 @@ class TestPrograms:
 
 class TestHowItBeginsAndEnds:
     def test_a_port_that_is_taken_is_the_users_to_mend(
-        self, serving: Serving, smoke_run: SmokeRun, capsys: pytest.CaptureFixture[str]
+        self, serving: Serving, model_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert serve.main([str(smoke_run.folder), "--port", str(serving.port)]) == 2
+        assert serve.main([str(model_file), "--port", str(serving.port)]) == 2
         assert "name another --host or --port" in capsys.readouterr().err
 
-    def test_it_stops_when_it_is_told_to(self, smoke_run: SmokeRun, tmp_path: Path) -> None:
-        one = started(smoke_run.folder)
+    def test_it_stops_when_it_is_told_to(self, model_file: Path, tmp_path: Path) -> None:
+        one = started(model_file)
         # A client that never ends does not hold it.
         with socket.create_connection(("127.0.0.1", one.port), timeout=20) as raw:
             raw.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
@@ -239,16 +261,16 @@ LOOKS = [(size, scheme) for size in (PHONE, DESKTOP) for scheme in ("light", "da
 class TestInABrowser:
     @pytest.mark.parametrize("visited", LOOKS, indirect=True, ids=[f"{s[0]}-{c}" for s, c in LOOKS])
     def test_a_file_is_classified_and_explained(
-        self, visited: Visited, photos: list[Path], smoke_run: SmokeRun, request: pytest.FixtureRequest
+        self, visited: Visited, photos: list[Path], model_file: Path, request: pytest.FixtureRequest
     ) -> None:
-        page, [expected] = visited.page, load_model(smoke_run.folder).predict(photos[0])
+        page, [expected] = visited.page, load_model(model_file).predict(photos[0])
         page.set_input_files("#file", photos[0])
         page.wait_for_selector("#result:not([hidden])")
         assert page.inner_text("#label") == expected.label
         assert page.locator("#top th").all_inner_texts() == [name for name, _ in expected.top(3)]
         assert page.locator("#top td").first.inner_text() == f"{100 * expected.probability:.1f} %"
         for picture in ("#photo", "#heat"):
-            page.wait_for_function(f"document.querySelector('{picture}').naturalWidth > 0")
+            assert page.locator(picture).evaluate("(one) => one.decode().then(() => one.naturalWidth)") > 0
         assert page.locator("#neighbours").is_hidden()
         assert too_wide(page) == []
         assert visited.complaints == []
@@ -287,8 +309,7 @@ class TestInABrowser:
         page = visited.page
         page.click("#camera")
         page.wait_for_selector("#viewfinder:not([hidden])")
-        page.wait_for_function("document.querySelector('#video').videoWidth > 0")
-        page.click("#shoot")
+        page.click("#shoot")  # when it is enabled
         page.wait_for_selector("#result:not([hidden])")
         assert page.locator("#viewfinder").is_hidden()
         assert visited.complaints == []
@@ -297,10 +318,10 @@ class TestInABrowser:
         page = visited.page
         (tmp_path / "broken.jpg").write_text("nonsense")
         page.set_input_files("#file", tmp_path / "broken.jpg")
-        page.wait_for_function("document.querySelector('#state').textContent.includes('cannot be read as a photo')")
+        expect(page.locator("#state")).to_contain_text("cannot be read as a photo")
         (tmp_path / "large.jpg").write_bytes(bytes(LIMIT + 1))
         page.set_input_files("#file", tmp_path / "large.jpg")
-        page.wait_for_function("document.querySelector('#state').textContent.includes('larger than 1 MB')")
+        expect(page.locator("#state")).to_contain_text("larger than 1 MB")
         assert page.locator("#result").is_hidden()
 
     def test_the_keyboard_reaches_the_file_field(self, visited: Visited) -> None:
@@ -312,9 +333,36 @@ class TestInABrowser:
         assert {"file", "camera"} <= set(reached)
 
 
-def test_the_overlay_is_the_gradient_of_the_model(smoke_run: SmokeRun, photos: list[Path], tmp_path: Path) -> None:
-    """A model without maps to show is served without overlays."""
-    from tl_toolkit.pipeline.serving import explainer
+class TestOverlays:
+    def test_they_are_grad_cam_by_gradients(self, model_file: Path, photos: list[Path]) -> None:
+        """Of one backbone at a time: its maps, weighted by the gradient of the class's mean score."""
+        import cv2
 
-    shutil.copy(smoke_run.folder / "run.json", tmp_path / "model.tflite")
-    assert explainer(tmp_path / "model.tflite") is None
+        tf, k = tensorflow(), keras()
+        model, photo = k.saving.load_model(model_file), decode_image(photos[0])
+        heads, pooled = model.get_layer("heads"), model.get_layer("heads").input
+        total = np.zeros(photo.shape[:2], np.float32)
+        for name in ("maps_0", "maps_1"):
+            maps = k.Model(model.inputs[0], model.get_layer(name).output)(photo[None])
+            before = k.Model(model.inputs[0], pooled)(photo[None])
+            at = 8 * int(name[-1])
+            with tf.GradientTape() as tape:
+                tape.watch(maps)
+                own = tf.reduce_mean(maps, (1, 2))
+                features = tf.concat([before[:, :at], own, before[:, at + 8 :]], 1)
+                score = tf.reduce_mean(tf.reshape(heads(features), (2, 3))[:, 1])
+            weights = tf.reduce_sum(tape.gradient(score, maps), (1, 2))[0]
+            heat = tf.reduce_sum(maps[0] * weights, -1).numpy()
+            total += cv2.resize(heat, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        total = np.maximum(total, 0)
+        explain = explainer(model_file)
+        assert explain
+        expected = overlay(photo, total / total.max()).astype(int)
+        assert np.abs(explain(photo, 1).astype(int) - expected).max() <= 2
+
+    def test_a_model_file_without_maps_has_none(self, tmp_path: Path) -> None:
+        assert explainer(tmp_path / "model.tflite") is None
+        k = keras()
+        pixels = k.Input((None, None, 3))
+        k.Model(pixels, k.layers.GlobalAveragePooling2D()(pixels)).save(tmp_path / "model.keras")
+        assert explainer(tmp_path / "model.keras") is None

@@ -97,14 +97,15 @@ def serve(options: ServeOptions) -> None:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
     )
+    server = uvicorn.Server(config)
+    # uvicorn stops at either signal by itself, once it runs, and then raises it again for who had asked for it before.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     host, port = listening.getsockname()[:2]
     note(f"{path}: {len(names)} classes; Ctrl-C stops")
     output.print(f"http://{f'[{host}]' if ':' in host else host}:{port}/", markup=False)
-    # uvicorn stops by itself at either signal, and then raises it again for whoever had asked for it before.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     with listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening])
     note("Stopped.")
 
 
@@ -123,7 +124,7 @@ def explainer(path: Path) -> Explain | None:
         # Whole networks, which have no heads on maps.
         return None
     seen = k.Model(model.inputs[0], [layer.output for layer in maps])
-    n_classes = model.output_shape["probabilities"][-1]
+    n_classes = len(model.get_layer("label").get_vocabulary())
     kernel = np.asarray(model.get_layer("heads").kernel)
     mean = kernel.reshape(len(kernel), -1, n_classes).mean(1)
 

@@ -94,8 +94,10 @@ at("camera").addEventListener("click", async () => {
   }
   say("");
   at("viewfinder").hidden = false;
+  at("shoot").disabled = true;
   at("video").srcObject = stream;
   await at("video").play();
+  at("shoot").disabled = false;
   at("shoot").focus();
 });
 at("close").addEventListener("click", () => { closeCamera(); at("camera").focus(); });
