@@ -341,7 +341,7 @@ class TestBadInput:
 
 
 def test_help_answers_at_once_and_without_tensorflow() -> None:
-COMMANDS = ("explore", "search", "train", "predict", "evaluate", "serve", "rediscover", "report", "leaks", "doctor")
+    for name in COMMANDS:
         script = (
             "import runpy, sys; sys.argv = ['command', '--help']\n"
             f"try: runpy.run_module('tl_toolkit.{name}', run_name='__main__')\n"
