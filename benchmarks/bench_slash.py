@@ -67,7 +67,13 @@ def main() -> None:
         bank, watch = FeatureBank(cache_folder() / "features"), Stopwatch()
         prepared = pipeline.prepare(options, pipeline.find_data(options, watch), bank, watch)
         photos = prepared.photos
-        clean = ViewSource(ids=prepared.audit.sha256, key="clean", views=1, pixels=lambda i, _, p=photos: p[i])
+        clean = ViewSource(
+            ids=prepared.audit.sha256,
+            key="clean",
+            views=1,
+            pixels=lambda i, _, p=photos: p[i],
+            decoding=photos.decoding,
+        )
         for name in RIVALS:
             title = f"logistic regression, {name}"
             figures.setdefault(title, []).append(rival(prepared, bank.features(name, clean)[:, 0]))

@@ -44,6 +44,7 @@ class ViewSource:
         key: What the pixels of views 1, 2, ... depend on besides the photo and the view's number.
         views: Number of views, the clean one included.
         pixels: (photo number, view number) -> uint8 RGB, shape (height, width, 3). Called from several threads.
+        decoding: What the pixels of all views, the clean one as well, depend on besides.
         together: View number -> the same of all photos at once, uint8 RGB, shape (n, height, width, 3), not to be
             written to; None where they come one by one only.
     """
@@ -52,6 +53,7 @@ class ViewSource:
     key: str
     views: int
     pixels: Callable[[int, int], np.ndarray]
+    decoding: str = ""
     together: Callable[[int], np.ndarray | None] = lambda _view: None
 
 
@@ -160,7 +162,7 @@ class FeatureBank:
         count = 0
         for backbone, size in resolve(specification):
             for view in range(source.views):
-                rows = self._read(self._folder(backbone, size, source.key if view else CLEAN, view), backbone)
+                rows = self._read(self._folder(backbone, size, source, view), backbone)
                 count += len({identity for identity in source.ids if identity not in rows})
         return count
 
@@ -168,7 +170,7 @@ class FeatureBank:
         self, backbone: Backbone, size: int, source: ViewSource, view: int, advance: Callable[[int], None]
     ) -> dict[str, np.ndarray]:
         """Features of one view of all photos by one backbone: identity -> float32, shape (backbone.n_features,)."""
-        folder = self._folder(backbone, size, source.key if view else CLEAN, view)
+        folder = self._folder(backbone, size, source, view)
         rows = self._read(folder, backbone)
         if any(i not in rows for i in source.ids):
             folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +190,8 @@ class FeatureBank:
         self.reused += len(source.ids)
         return rows
 
-    def _folder(self, backbone: Backbone, size: int, key: str, view: int) -> Path:
+    def _folder(self, backbone: Backbone, size: int, source: ViewSource, view: int) -> Path:
+        key = ", ".join(filter(None, (source.key if view else CLEAN, source.decoding)))
         readable = re.sub(r"[^a-z0-9.]+", "-", key.lower()).strip("-")[:60]
         digest = hashlib.sha256(key.encode()).hexdigest()[:12]
         return self.folder / f"{backbone.name}-v{backbone.version}-{size}px" / f"{readable}-{digest}" / f"{view:03d}"

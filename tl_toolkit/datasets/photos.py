@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_toolkit.datasets.images import decode_image
+from tl_toolkit.datasets.images import VERSION, decode_image
 
 
 class Photos:
@@ -30,6 +30,11 @@ class Photos:
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    @property
+    def decoding(self) -> str:
+        """What the pixels depend on besides the photos' files; for cache keys. Nothing, where they are arrays."""
+        return f"decoded {VERSION}" if self.pixels is None else ""
 
     def file(self, index: int) -> Path:
         """The file of photo ``index``."""

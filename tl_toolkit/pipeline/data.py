@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tl_toolkit.augmentation import augment, augment_all, policy_version, shrink
-from tl_toolkit.backbones.features import FeatureBank, ViewSource
+from tl_toolkit.backbones.features import CLEAN, FeatureBank, ViewSource
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.records import Audit, Dataset, Splits
@@ -66,7 +66,9 @@ def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSourc
         )
 
     key = f"{policy_version(config.augmentation)}, strength {config.strength}, seed {seed}"
-    return ViewSource(ids=digests, key=key, views=config.views, pixels=pixels, together=together)
+    return ViewSource(
+        ids=digests, key=key, views=config.views, pixels=pixels, decoding=photos.decoding, together=together
+    )
 
 
 def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:
@@ -90,7 +92,13 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
             raise UserError(f"None of the {len(dataset)} files in {dataset.root} can be read as a photo.")
         photos = photos.select(examination.readable)
         dataset = dataset.select(examination.readable)
-        clean = ViewSource(ids=examination.sha256, key="clean", views=1, pixels=lambda index, _view: photos[index])
+        clean = ViewSource(
+            ids=examination.sha256,
+            key=CLEAN,
+            views=1,
+            pixels=lambda index, _view: photos[index],
+            decoding=photos.decoding,
+        )
         with progress() as display:
             task = display.add_task("Looking for near duplicates", total=len(photos))
             backbone = auditing.backbone_for(examination)

@@ -64,7 +64,8 @@ def trainer_of(
             made = [*(backbone.version for backbone, _ in resolve(config.backbone)), head]
         else:
             made = [NETWORKS.get(config.network).version]
-        return f"{prepared.audit.fingerprint}, views {seed} of {policy_version(config.augmentation)}, network {made}"
+        pixels_of = ", ".join(filter(None, (policy_version(config.augmentation), prepared.photos.decoding)))
+        return f"{prepared.audit.fingerprint}, views {seed} of {pixels_of}, network {made}"
 
     def begin(model: Any, config: TrainingConfig, rows: np.ndarray) -> None:
         if config.network == FINE_TUNED:

@@ -122,7 +122,13 @@ def _read(collection: Collection, bank: FeatureBank | None, watch: Stopwatch, wh
     )
     features = None
     if bank is not None:
-        source = ViewSource(ids=examination.sha256, key=CLEAN, views=1, pixels=lambda index, _view: photos[index])
+        source = ViewSource(
+            ids=examination.sha256,
+            key=CLEAN,
+            views=1,
+            pixels=lambda index, _view: photos[index],
+            decoding=photos.decoding,
+        )
         with watch.step("features", "Looking at what they show"), progress() as display:
             task = display.add_task("Computing features", total=bank.missing(auditing.BACKBONE, source))
             features = bank.features(auditing.BACKBONE, source, lambda done: display.advance(task, done))[:, 0]
