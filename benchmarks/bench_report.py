@@ -76,7 +76,20 @@ def make_run(folder: Path, classes: int = 100, photos: int = 10_000, seed: int =
         baseline=None,
         leaking=None,
         comparison=compare(best, reference, audit.groups, resamples=RESAMPLES),
-        model=ExportedModel(path="model.keras", format="keras", sha256="0" * 64, size=0, max_difference=0.0, checked=0),
+        exports=[
+            ExportedModel(
+                path="model.keras",
+                format="keras",
+                sha256="0" * 64,
+                size=0,
+                max_difference=0.0,
+                agreement=1.0,
+                checked=0,
+                milliseconds=0.0,
+            )
+        ],
+        run_id="none",
+        asked={},
         steps={"search": found.seconds},
         total_seconds=found.seconds,
         peak_memory=0,

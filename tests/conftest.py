@@ -89,9 +89,18 @@ def quick_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs end with their scores and a report of them: model file and analysis are what other tests are about."""
-    model = ExportedModel(path="none", format="none", sha256="0" * 64, size=1, max_difference=0.0, checked=1)
+    model = ExportedModel(
+        path="none",
+        format="none",
+        sha256="0" * 64,
+        size=1,
+        max_difference=0.0,
+        agreement=1.0,
+        checked=1,
+        milliseconds=1.0,
+    )
     monkeypatch.setattr("tl_toolkit.pipeline.searching.analyse", lambda *_: None)
-    monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: model)
+    monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: [model])
 
 
 @dataclass(frozen=True)

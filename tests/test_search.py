@@ -57,6 +57,10 @@ class TestWhatARunLeaves:
             "study.log",
             "model",
             "model/model.keras",
+            "model/example_predict_keras.py",
+            "model/expected.json",
+            "model/labels.txt",
+            "model/model_card.md",
         }
 
     def test_run_json_keeps_to_its_schema(self, smoke_run: SmokeRun) -> None:
@@ -133,7 +137,17 @@ class TestWhatARunLeaves:
         assert any(name in done.stdout for name in CLASSES)
 
     def test_nothing_but_ours_on_the_terminal(self, smoke_run: SmokeRun) -> None:
-        known = ("Looking", "Reading", "Searching", "Scoring", "Training", "Writing", "Warning: ", "30 photos")
+        known = (
+            "Looking",
+            "Reading",
+            "Searching",
+            "Exported",
+            "Scoring",
+            "Training",
+            "Writing",
+            "Warning: ",
+            "30 photos",
+        )
         strange = [line for line in smoke_run.finished.stderr.splitlines() if not line.startswith(known)]
         assert strange == []
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 import importlib
 import sys
 
-COMMANDS = ("explore", "search", "train", "predict", "evaluate", "serve", "rediscover", "report", "leaks", "doctor")
+COMMANDS = (
+    "explore",
+    "search",
+    "train",
+    "predict",
+    "evaluate",
+    "export",
+    "serve",
+    "rediscover",
+    "report",
+    "leaks",
+    "doctor",
+)
 
 
 def main() -> int:

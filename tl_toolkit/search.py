@@ -5,7 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tl_toolkit.core.command import THUMBNAILS, at_least, dataset_options, dataset_parser, ended, search_options, tell
+from tl_toolkit.core.command import (
+    THUMBNAILS,
+    at_least,
+    dataset_options,
+    dataset_parser,
+    ended,
+    export_option,
+    search_options,
+    tell,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         default="nested",
         help="original: show beside the honest score what training on the scored photos would have claimed",
     )
+    export_option(made)
     made.add_argument("--keep-thumbnails", action="store_true", help=THUMBNAILS)
     made.add_argument("--smoke", action="store_true", help="everything small: shows that it works, in a minute")
     return made

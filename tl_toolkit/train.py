@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from tl_toolkit.core.command import THUMBNAILS, at_least, dataset_options, dataset_parser, ended, tell
+from tl_toolkit.core.command import THUMBNAILS, at_least, dataset_options, dataset_parser, ended, export_option, tell
 from tl_toolkit.core.settings import CLASS_WEIGHTS, OPTIMIZERS, SCHEDULES, TrainingConfig
 
 _CHOICES = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "class_weight": CLASS_WEIGHTS}
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto: mixed where the hardware multiplies bfloat16 (default)",
     )
+    export_option(made)
     made.add_argument("--keep-thumbnails", action="store_true", help=THUMBNAILS)
     made.add_argument("--smoke", action="store_true", help="two epochs on a few photos: shows that it works")
     settings = made.add_argument_group("settings", "defaults: those of the network, or of fine-tuning")

@@ -52,6 +52,17 @@ def dataset_parser(name: str, description: str | None) -> argparse.ArgumentParse
     return made
 
 
+def export_option(made: argparse.ArgumentParser) -> None:
+    """Add the option of everything that makes a model."""
+    made.add_argument(
+        "--export",
+        nargs="+",
+        default=["keras"],
+        metavar="NAME",
+        help="formats of the model besides keras: saved_model, onnx, litert, litert_int8, openvino, or all",
+    )
+
+
 def search_options(made: argparse.ArgumentParser) -> None:
     """Add the options of everything that searches a space."""
     made.add_argument("--trials", type=at_least(1), metavar="N", help="trials of each search (default: the space's)")
@@ -63,6 +74,8 @@ def search_options(made: argparse.ArgumentParser) -> None:
 def dataset_options(parser: argparse.ArgumentParser, arguments: list[str] | None) -> dict[str, Any]:
     """What the user gave to a :func:`dataset_parser`, by option of the pipeline, and the command line itself."""
     options = vars(parser.parse_args(arguments))
+    if "export" in options:
+        options["export"] = tuple(options["export"])
     options["allow_sample"] = not options.pop("no_sample")
     options["command"] = shlex.join([*parser.prog.split(), *(sys.argv[1:] if arguments is None else arguments)])
     return options

@@ -63,6 +63,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file; of a folder, over those of its files in the order of their paths."""
+    files = sorted(one for one in [path, *path.rglob("*")] if one.is_file())
+    return sha256(files[0]) if len(files) == 1 else hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
+
+
 def csv_text(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
     """A table as CSV: a header of ``names``, one line a row, nothing where a value is None."""
     text = io.StringIO()

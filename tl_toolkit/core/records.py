@@ -227,20 +227,26 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedModel:
-    """A model file that works without this package.
+    """A model file, or a folder of files, that works without this package.
 
     Attributes:
-        path: Relative to the run folder.
+        path: Relative to the folder ``model`` of the run.
         format: Name of the exporter.
-        sha256: Of the file.
+        sha256: Of the file; of several, over their digests in the order of their paths. None where it failed.
         size: Bytes.
         max_difference: Largest difference of a probability to the pipeline's, over the photos checked.
-        checked: Number of photos on which the file was checked after loading it again.
+        agreement: Share of these photos that are given the class that the pipeline gives them.
+        checked: Number of photos on which the file was checked, in its own runtime and a fresh process.
+        milliseconds: Median time of one photo at a time, decoded already, on all cores.
+        error: Why it failed; None where it passed.
     """
 
     path: str
     format: str
-    sha256: str
-    size: int
-    max_difference: float
-    checked: int
+    sha256: str | None = None
+    size: int | None = None
+    max_difference: float | None = None
+    agreement: float | None = None
+    checked: int | None = None
+    milliseconds: float | None = None
+    error: str | None = None

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tl_toolkit.core.runtime import keras
+from tl_toolkit.exporters.preprocessing import resized
 
 
 def classifier_of_heads(
@@ -33,10 +34,11 @@ def classifier_of_heads(
         ``label``, the names as strings (n,).
     """
     k = keras()
-    photos, values = _photos()
+    photos = k.Input((None, None, 3), dtype="uint8", name="photos")
+    pixels = {side: resized(photos, side) for side in {side for _, side in branches}}
     features = []
     for number, (connect, side) in enumerate(branches):
-        maps = connect(k.layers.Resizing(side, side, "bilinear")(values))
+        maps = connect(pixels[side])
         features.append(k.layers.GlobalAveragePooling2D()(k.layers.Identity(name=f"maps_{number}")(maps)))
     joined = features[0] if len(features) == 1 else k.layers.Concatenate()(features)
     m, d, n_classes = kernels.shape
@@ -58,24 +60,17 @@ def classifier_of_networks(networks: Sequence[tuple[Any, int]], class_names: Seq
         As :func:`classifier_of_heads`.
     """
     k = keras()
-    photos, values = _photos()
+    photos = k.Input((None, None, 3), dtype="uint8", name="photos")
     # Rounded to whole grey levels, as the pixels were that these networks learnt from.
-    resized = {side: k.ops.round(k.layers.Resizing(side, side, "bilinear")(values)) for _, side in networks}
+    pixels = {side: k.ops.round(resized(photos, side)) for side in {side for _, side in networks}}
     # training=False: exporters would else trace batch normalisation in training mode.
     votes = []
     for number, (model, side) in enumerate(networks):
         # Under a name of its own: several may be of one kind.
         named = k.Model(model.inputs[0], model.outputs[0], name=f"network_{number}")
-        votes.append(named(resized[side], training=False))
+        votes.append(named(pixels[side], training=False))
     average = k.layers.Average(name="probabilities")(votes) if len(votes) > 1 else votes[0]
     return _classifier(photos, average, class_names)
-
-
-def _photos() -> tuple[Any, Any]:
-    """The input, and its values as float32: ``Resizing`` gives back the type that it is given, and would round."""
-    k = keras()
-    photos = k.Input((None, None, 3), dtype="uint8", name="photos")
-    return photos, k.ops.cast(photos, "float32")
 
 
 def _classifier(photos: Any, probabilities: Any, class_names: Sequence[str]) -> Any:

@@ -3,8 +3,8 @@
 Two linear steps, as in training. Photos beyond :data:`MAX_SIDE` are shrunk to it with an antialiased triangle, as
 ``decode_image`` does; then all are resized bilinearly without antialiasing, as ``tf.image.resize`` does. Both are
 separable, so each is a matrix for the rows and one for the columns, made in the graph from the photo's own height and
-width; the product of the two steps is one matrix a direction. Layers such as ``Resizing`` know the second step only, and
-would alias a photo of 4,000 px.
+width; the product of the two steps is one matrix a direction. Layers such as ``Resizing`` know the second step alone,
+and would alias a photo of 4,000 px.
 """
 
 from __future__ import annotations

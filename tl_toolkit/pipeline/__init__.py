@@ -7,8 +7,9 @@ from tl_toolkit.pipeline.data import Prepared, find_data, prepare, views_of
 from tl_toolkit.pipeline.diagnosing import diagnose
 from tl_toolkit.pipeline.evaluating import EvaluateOptions, FolderEvaluation, evaluate_folder
 from tl_toolkit.pipeline.exploring import Exploration, explore
+from tl_toolkit.pipeline.exporting import export
 from tl_toolkit.pipeline.leaking import LeakCheck, LeakOptions, find_leaks
-from tl_toolkit.pipeline.options import SearchOptions, TrainOptions
+from tl_toolkit.pipeline.options import ExportOptions, SearchOptions, TrainOptions
 from tl_toolkit.pipeline.predicting import PredictOptions, Tally, load_model, predict
 from tl_toolkit.pipeline.rediscovering import Rediscovery, RediscoveryOptions, rediscover
 from tl_toolkit.pipeline.reporting import compare_runs, index, report
@@ -19,6 +20,7 @@ from tl_toolkit.pipeline.training import train
 __all__ = [
     "EvaluateOptions",
     "Exploration",
+    "ExportOptions",
     "FolderEvaluation",
     "LeakCheck",
     "LeakOptions",
@@ -35,6 +37,7 @@ __all__ = [
     "diagnose",
     "evaluate_folder",
     "explore",
+    "export",
     "find_data",
     "find_leaks",
     "index",

@@ -7,7 +7,7 @@ model, photos -> examination -> predictions -> score; leaks, drift and promise, 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ import numpy as np
 from tl_toolkit.backbones.features import CLEAN, FeatureBank, ViewSource
 from tl_toolkit.core.console import progress, warn
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.files import cache_folder, sha256, write_json, write_text
+from tl_toolkit.core.files import cache_folder, digest, write_json, write_text
 from tl_toolkit.core.prints import TrainingPrints, load_prints
 from tl_toolkit.core.records import Audit, Dataset, Evaluation
 from tl_toolkit.core.runs import Stopwatch
-from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.core.saved import SavedRun, load_run
 from tl_toolkit.core.thumbnails import PICTURES, keep_picture, picture_file
 from tl_toolkit.datasets import audit as auditing
@@ -35,15 +34,13 @@ from tl_toolkit.evaluation.drift import Sample, measure_drift, share_shift
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.evaluation.promise import Scored, compare_with_promise
 from tl_toolkit.evaluation.remoteness import remoteness
+from tl_toolkit.pipeline.predicting import load_model
 from tl_toolkit.pipeline.reporting import groups_of
 from tl_toolkit.sections import evaluation as page
 
 _BATCH = 32
 _MOST_MISTAKES = 60
 _BUDGET = 2**29
-
-Predict = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""Decoded photos, uint8 RGB, of any sizes -> probabilities, float32 (n, k)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,40 +63,6 @@ class FolderEvaluation:
     verdicts: dict[str, str]
 
 
-def classifier(reference: str) -> tuple[Predict, tuple[str, ...], Path, Path | None]:
-    """The model that is meant by a run folder or a model file.
-
-    Returns:
-        What predicts, the class names, the model file, and the run folder; None where the file lies in none.
-
-    Raises:
-        UserError: there is no such model, or it is none of this package.
-    """
-    path = Path(reference).expanduser()
-    if path.is_dir():
-        path = path / "model" / "model.keras"
-    if not path.is_file():
-        raise UserError(f"There is no model {str(path)!r}: name a run folder or a model.keras.")
-    try:
-        model = keras().saving.load_model(path)
-        names = tuple(map(str, model.get_layer("label").get_vocabulary()))
-    except (ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"{path} is no model of this package ({reason}): name a run folder or its model.keras."
-        ) from error
-    tf = tensorflow()
-    photo = tf.TensorSpec((1, None, None, 3), tf.uint8)
-    # training=False: a traced graph would else have batch normalisation in training mode.
-    say = tf.function(lambda pixels: model(pixels, training=False)["probabilities"], input_signature=[photo])
-
-    def predict(photos: Sequence[np.ndarray]) -> np.ndarray:
-        return np.concatenate([say(photo[None]).numpy() for photo in photos])
-
-    run = path.resolve().parent.parent
-    return predict, names, path, run if (run / "run.json").exists() else None
-
-
 def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
     """Score a model on a folder of photos: to ``<out>/evaluations/<folder>-by-<run>/index.html``.
 
@@ -111,7 +74,10 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
     watch = Stopwatch()
     found = scan(options.folder, least=1)
     with watch.step("model", f"Loading {options.model}"):
-        predict, names, file, run = classifier(options.model)
+        model = load_model(options.model)
+        names, file = tuple(model.classes_.tolist()), model.path
+        # That of an OpenVINO model lies one folder deeper.
+        run = next((folder for folder in file.resolve().parents[1:3] if (folder / "run.json").exists()), None)
         saved = load_run(run) if run else None
         kept = load_prints(run) if run else None
     if kept and kept.class_names != names:
@@ -150,7 +116,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         said = []
         for start in range(0, len(dataset), _BATCH):
             batch = [photos[i] for i in range(start, min(start + _BATCH, len(dataset)))]
-            said.append(predict(batch))
+            said.append(model.predict_proba(batch))
             display.advance(task, len(batch))
     with watch.step("evaluation", "Scoring"):
         best = _scored("new photos", dataset, np.concatenate(said), audit.groups, np.arange(len(dataset)))
@@ -177,7 +143,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         surest = wrong[np.argsort(-best.probabilities.max(1)[wrong], kind="stable")][:_MOST_MISTAKES]
         record = page.evaluation_record(
             dataset=dataset,
-            model={"path": file.as_posix(), "sha256": sha256(file)},
+            model={"path": file.as_posix(), "sha256": digest(file)},
             run=saved,
             kept=kept,
             evaluation=best,

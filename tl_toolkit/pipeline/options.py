@@ -14,6 +14,7 @@ class DataOptions:
 
     Attributes:
         keep_thumbnails: Keep small pictures of the photos that the model is trained on in the run folder.
+        export: Formats of the model file, of jobs that make one.
     """
 
     dataset: str
@@ -26,6 +27,12 @@ class DataOptions:
     smoke: bool = False
     keep_thumbnails: bool = False
     command: str = ""
+    export: tuple[str, ...] = ("keras",)
+
+    @property
+    def asked(self) -> dict[str, str | None]:
+        """How the data set was named, to find it again."""
+        return {"argument": self.dataset, "data_dir": str(self.data_dir) if self.data_dir else None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +92,20 @@ class TrainOptions(DataOptions):
     timeout: float | None = None
     resume: Path | None = None
     precision: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The options of ``python -m tl_toolkit.export``.
+
+    Attributes:
+        run: Folder of a finished run.
+        formats: Names of exporters, or ``all``.
+        data_dir: Where the data set of the run is by now; None for where it was.
+        photos: The folder that the paths of the run's photos begin in, instead.
+    """
+
+    run: Path
+    formats: tuple[str, ...]
+    data_dir: Path | None = None
+    photos: Path | None = None

@@ -17,7 +17,7 @@ from tl_toolkit.core.files import written_whole
 from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.datasets.images import SUFFIXES, decode_image
-from tl_toolkit.exporters import opened
+from tl_toolkit.exporters.base import opened
 from tl_toolkit.inference.classifier import Classifier, Failure
 from tl_toolkit.inference.layouts import LAYOUTS, printable
 from tl_toolkit.inference.listing import find_photos

@@ -33,17 +33,17 @@ from tl_toolkit.engines.spaces import find_space, load_space, space_for
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_heads, classifier_of_networks
 from tl_toolkit.heads.fitting import fit_final, joined
 from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.analysing import analyse, without_twins
 from tl_toolkit.pipeline.baseline import baseline, original_protocol, outer_trainings
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
 from tl_toolkit.pipeline.fitting import fitted_with
 from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
-from tl_toolkit.sections import page, record
+from tl_toolkit.sections import record
 from tl_toolkit.training.fitting import Trainer
 
 
@@ -103,6 +103,7 @@ def search(options: SearchOptions) -> Outcome:
     dataset = find_data(options, watch)
     space = chosen_space(options, dataset)
     engine = ENGINES.get(options.engine)
+    exporters_of(options.export)  # what is missing is told before hours of work
     folder = new_run_folder(options.out / dataset.name)
     try:
         return Outcome(folder=folder, run=_search(options, dataset, space, engine, folder, watch))
@@ -192,7 +193,7 @@ def _search(
         scratch = _from_scratch(options, prepared, trainer, best, watch, display, hurry=hurry)
         shutil.rmtree(folder / "unfinished", ignore_errors=True)
         with watch.step("export", "Training and exporting the final model"):
-            model = export_final(folder / "model", tables, trainer, prepared, final, options.seed)
+            exports = export_final(folder, tables, trainer, prepared, final, options)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
             try:
                 analyse(folder, prepared, tables, best, members, final, folds, options)
@@ -215,7 +216,9 @@ def _search(
             reference=reference,
             comparison=comparison,
             **scratch,
-            model=model,
+            exports=exports,
+            run_id=folder.name,
+            asked=options.asked,
             steps=watch.steps,
             total_seconds=watch.total(),
             peak_memory=memory.bytes(),
@@ -224,9 +227,7 @@ def _search(
             command=options.command,
             smoke=options.smoke,
         )
-        # Last but the page: a folder with a run.json is a finished run.
-        write_json(folder / "run.json", run)
-        page.build(folder)
+        finish(folder, run)
     return run
 
 
@@ -266,31 +267,30 @@ def export_final(
     trainer: Trainer,
     prepared: Prepared,
     members: Sequence[TrainingConfig],
-    seed: int,
-) -> ExportedModel:
-    """Train the final settings, write the model file, and check it on photos of every class.
+    options: SearchOptions,
+) -> list[ExportedModel]:
+    """Train the final settings, write the model files, and check them on photos of every class.
 
     It is trained on all photos, but for those of an official test set.
     """
     dataset, rows = prepared.dataset, prepared.splits.final
-    checked = np.sort(np.unique(dataset.labels, return_index=True)[1][:64])
-    photos = [prepared.photos[i] for i in checked]
+    checked = spread(dataset.labels, prepared.splits.scored)
     if members[0].network != FROZEN:
         some = np.isin(np.arange(len(dataset)), checked)
         networks = [trainer.model(trainer.train(config, rows)) for config in members]
         said = [trainer.exact(network, config, some) for network, config in zip(networks, members, strict=True)]
-        averaged = classifier_of_networks(networks, dataset.class_names)
-        return EXPORTERS.get("keras")(folder, averaged, photos, np.mean(said, axis=0))
-    heads = [fit_final(config, tables, rows, len(dataset.class_names), seed=seed) for config in members]
-    said = [
-        head.probabilities(tables(config).features[checked, 0])[0] for head, config in zip(heads, members, strict=True)
-    ]
-
-    parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
-    classifier = classifier_of_heads(
-        [(backbone.connect, side) for backbone, side in parts],
-        kernels,
-        np.concatenate([head.biases for head in heads]),
-        dataset.class_names,
-    )
-    return EXPORTERS.get("keras")(folder, classifier, photos, np.mean(said, axis=0))
+        classifier = classifier_of_networks(networks, dataset.class_names)
+    else:
+        heads = [fit_final(config, tables, rows, len(dataset.class_names), seed=options.seed) for config in members]
+        said = [
+            head.probabilities(tables(config).features[checked, 0])[0]
+            for head, config in zip(heads, members, strict=True)
+        ]
+        parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
+        classifier = classifier_of_heads(
+            [(backbone.connect, side) for backbone, side in parts],
+            kernels,
+            np.concatenate([head.biases for head in heads]),
+            dataset.class_names,
+        )
+    return export_model(folder, classifier, prepared, checked, np.mean(said, axis=0), rows, options.export)

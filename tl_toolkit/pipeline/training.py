@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,16 @@ from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.curves import epochs_to_look
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.exporters import REGISTRY as EXPORTERS
 from tl_toolkit.exporters.classifiers import classifier_of_networks
 from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
 from tl_toolkit.pipeline.fitting import tables_of, trainer_of
 from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import TrainOptions
 from tl_toolkit.pipeline.searching import Outcome
 from tl_toolkit.pipeline.training_settings import best_head, require_blind, settings_of
-from tl_toolkit.sections import page, record
+from tl_toolkit.sections import record
 from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer
 from tl_toolkit.training.precision import dtype_policy
@@ -52,6 +53,7 @@ def train(options: TrainOptions) -> Outcome:
         options = replace(options, fine_tune=run_folder(options.fine_tune))
     head, searched = best_head(options.fine_tune) if options.fine_tune else (fine_tuning.HEAD, "")
     settings_of(options, 0, head)  # mistakes are told before photos are looked for
+    exporters_of(options.export)
     dataset = find_data(options, watch)
     config = settings_of(options, len(dataset), head)
     if "optimizer" in options.settings and "learning_rate" not in options.settings:
@@ -143,7 +145,7 @@ def _train(
             resamples=200 if options.smoke else 2000,
         )
     with watch.step("export", "Exporting the model"):
-        model = _export(folder / "model", trainer, done[-1], prepared)
+        exports = _export(folder, trainer, done[-1], prepared, tests, options.export)
     with watch.step("analysis", "Looking into the result: calibration, mistakes"):
         _analyse(folder, prepared, part, scored, best, done[0], config, smoke=options.smoke)
     with watch.step("report", "Writing the report"):
@@ -155,7 +157,9 @@ def _train(
             seed=options.seed,
             evaluation=best,
             without_twins=without_twins(best, prepared, resamples=200 if options.smoke else 2000),
-            model=model,
+            exports=exports,
+            run_id=folder.name,
+            asked=options.asked,
             steps=watch.steps,
             total_seconds=watch.total(),
             peak_memory=memory.bytes(),
@@ -181,8 +185,7 @@ def _train(
                 ],
             },
         )
-        write_json(folder / "run.json", run)
-        page.build(folder)
+        finish(folder, run)
     if not cut:
         # 130 MB each for slash_cnn, and of no more use.
         for checkpoint in (folder / "trainings").glob("*/checkpoint.npz"):
@@ -221,15 +224,22 @@ def _folder(options: TrainOptions, config: TrainingConfig, head: TrainingConfig,
     return options.resume
 
 
-def _export(folder: Path, trainer: Trainer, trained: Trained, prepared: Prepared) -> ExportedModel:
-    """Write the model file, and check it on photos of every class."""
+def _export(
+    folder: Path,
+    trainer: Trainer,
+    trained: Trained,
+    prepared: Prepared,
+    tests: list[np.ndarray],
+    formats: Sequence[str],
+) -> list[ExportedModel]:
+    """Write the model files, and check them on photos of every class that were scored."""
     labels = prepared.dataset.labels
-    checked = np.zeros(len(labels), bool)
-    checked[np.unique(labels, return_index=True)[1][:64]] = True
-    photos = [prepared.photos[int(i)] for i in np.flatnonzero(checked)]
+    checked = spread(labels, np.any(tests, axis=0))
     network = trainer.model(trained)
+    said = trainer.exact(network, trained.config, np.isin(np.arange(len(labels)), checked))
+    rows = np.ones(len(labels), bool) if len(tests) > 1 else ~tests[0]
     classifier = classifier_of_networks([network], prepared.dataset.class_names)
-    return EXPORTERS.get("keras")(folder, classifier, photos, trainer.exact(network, trained.config, checked))
+    return export_model(folder, classifier, prepared, checked, said, rows, formats)
 
 
 def _analyse(

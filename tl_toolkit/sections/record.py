@@ -69,7 +69,9 @@ def _common(
     seed: int,
     evaluation: Evaluation,
     without_twins: dict[str, Any] | None,
-    model: ExportedModel,
+    exports: list[ExportedModel],
+    run_id: str,
+    asked: dict[str, str | None],
     steps: dict[str, float],
     total_seconds: float,
     peak_memory: int,
@@ -81,6 +83,7 @@ def _common(
     """What all runs have, around what is a run's ``own``."""
     return {
         "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
         "command": command,
         "smoke": smoke,
         "seed": seed,
@@ -95,6 +98,7 @@ def _common(
             "licence": dataset.licence,
             "notes": dataset.notes,
             "fingerprint": audit.fingerprint,
+            **asked,
         },
         "audit": {
             "exact_duplicates": [[audit.paths[i] for i in twins] for twins in audit.exact],
@@ -114,7 +118,8 @@ def _common(
         "without_twins": without_twins,
         **own,
         "features": {"computed": computed, "reused": reused},
-        "model": model,
+        "model": exports[0],
+        "exports": exports,
         "timing": {"total_seconds": total_seconds, "steps": steps},
         "peak_memory_bytes": peak_memory,
         "environment": environment(),

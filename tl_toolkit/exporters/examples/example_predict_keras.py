@@ -1,0 +1,62 @@
+"""Predict with the Keras file: python example_predict_keras.py [--json] PHOTO ...
+
+Needs Keras, TensorFlow and Pillow, and nothing else: pip install keras tensorflow pillow
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+
+
+def decoded(path):
+    """A photo as the model wants it: upright, RGB, what is transparent on white; uint8 (height, width, 3)."""
+    with Image.open(path) as file:
+        photo = ImageOps.exif_transpose(file)
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        white = Image.new("RGBA", photo.size, "white")
+        photo = Image.alpha_composite(white, photo)
+    return np.asarray(photo.convert("RGB"))
+
+
+def loaded():
+    """The model: photos of one size, uint8 (n, height, width, 3) -> probabilities, float32 (n, classes)."""
+    import keras
+    import tensorflow as tf
+
+    model = keras.saving.load_model(HERE / "model.keras")
+    # Traced once, for photos of all sizes.
+    signature = [tf.TensorSpec((None, None, None, 3), tf.uint8)]
+    return tf.function(lambda photos: model(photos, training=False)["probabilities"], input_signature=signature)
+
+
+def main(words):
+    """One line a photo: label and probabilities; of --json a JSON document with all digits."""
+    names = (HERE / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    paths = [word for word in words if word != "--json"]
+    if not paths:
+        sys.exit(__doc__)
+    predict = loaded()
+    for path in paths:
+        photo = decoded(path)[None]
+        begun = time.perf_counter()
+        said = np.asarray(predict(photo))[0]
+        taken = 1000 * (time.perf_counter() - begun)
+        label = names[int(said.argmax())]
+        if "--json" in words:
+            probabilities = [float(p) for p in said]
+            print(json.dumps({"path": path, "label": label, "probabilities": probabilities, "milliseconds": taken}))
+        else:
+            print(path, label, *(f"{name}={p:.3f}" for name, p in zip(names, said, strict=True)), sep="\t")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,59 @@
+"""Predict with the ONNX file: python example_predict_onnx.py [--json] PHOTO ...
+
+Needs ONNX Runtime, NumPy and Pillow, and nothing else: pip install onnxruntime numpy pillow
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+HERE = Path(__file__).resolve().parent
+
+
+def decoded(path):
+    """A photo as the model wants it: upright, RGB, what is transparent on white; uint8 (height, width, 3)."""
+    with Image.open(path) as file:
+        photo = ImageOps.exif_transpose(file)
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        white = Image.new("RGBA", photo.size, "white")
+        photo = Image.alpha_composite(white, photo)
+    return np.asarray(photo.convert("RGB"))
+
+
+def loaded():
+    """The model: photos of one size, uint8 (n, height, width, 3) -> probabilities, float32 (n, classes)."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=["CPUExecutionProvider"])
+    return lambda photos: session.run(None, {"photos": photos})[0]
+
+
+def main(words):
+    """One line a photo: label and probabilities; of --json a JSON document with all digits."""
+    names = (HERE / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    paths = [word for word in words if word != "--json"]
+    if not paths:
+        sys.exit(__doc__)
+    predict = loaded()
+    for path in paths:
+        photo = decoded(path)[None]
+        begun = time.perf_counter()
+        said = np.asarray(predict(photo))[0]
+        taken = 1000 * (time.perf_counter() - begun)
+        label = names[int(said.argmax())]
+        if "--json" in words:
+            probabilities = [float(p) for p in said]
+            print(json.dumps({"path": path, "label": label, "probabilities": probabilities, "milliseconds": taken}))
+        else:
+            print(path, label, *(f"{name}={p:.3f}" for name, p in zip(names, said, strict=True)), sep="\t")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

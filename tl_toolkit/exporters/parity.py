@@ -1,0 +1,110 @@
+"""Whether a model file says what the pipeline says: measured on photos, in its own runtime, in a fresh process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tl_toolkit.exporters.base import Exporter
+
+TOLERANCE = 1e-3
+"""Largest difference of a probability that passes, of formats that are exact."""
+
+AGREEMENT = 0.98
+"""Least share of photos that must be given the same class, of formats that are not."""
+
+# The script as it is, in a process that cannot import this package.
+_ISOLATED = (
+    "import runpy, sys; sys.modules['tl_toolkit'] = None; sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+class ExportError(RuntimeError):
+    """A model file that does not run, or does not say what the pipeline says; the message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """Attributes:
+    max_difference: Largest difference of a probability to the pipeline's.
+    agreement: Share of photos that are given the same class.
+    checked: Number of photos.
+    milliseconds: Median time of a photo, one at a time, without decoding, the first one left out.
+    """
+
+    max_difference: float
+    agreement: float
+    checked: int
+    milliseconds: float
+
+
+def originals(folder: Path, photos: Sequence[np.ndarray]) -> list[Path]:
+    """Photos as PNG files, which every reader decodes alike.
+
+    Args:
+        folder: An existing folder.
+        photos: uint8 RGB, at original size.
+    """
+    from PIL import Image
+
+    paths = [folder / f"{number:03d}.png" for number in range(len(photos))]
+    for path, photo in zip(paths, photos, strict=True):
+        Image.fromarray(photo).save(path, compress_level=1)
+    return paths
+
+
+def measure(exporter: Exporter, folder: Path, photos: Sequence[Path], expected: np.ndarray) -> Parity:
+    """Run the example script of a format, which must be in ``folder`` beside the model, and compare.
+
+    Args:
+        photos: Files, length n.
+        expected: float32, shape (n, k): what the pipeline says.
+
+    Raises:
+        ExportError: the script fails, or answers other than it should.
+    """
+    command = [sys.executable, "-I", "-c", _ISOLATED, str(folder / exporter.example), "--json", *map(str, photos)]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(f"{exporter.path} does not run: {last}")
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    said = np.array([answer["probabilities"] for answer in answers], np.float32)
+    if said.shape != expected.shape:
+        raise ExportError(f"{exporter.path} gives probabilities of shape {said.shape}, not {expected.shape}.")
+    times = [answer["milliseconds"] for answer in answers]
+    return Parity(
+        max_difference=float(np.abs(said - expected).max()),
+        agreement=float((said.argmax(1) == expected.argmax(1)).mean()),
+        checked=len(said),
+        milliseconds=float(np.median(times[1:] or times)),
+    )
+
+
+def judge(exporter: Exporter, parity: Parity) -> None:
+    """Raise ExportError where a file is too far from the pipeline."""
+    if exporter.exact and not parity.max_difference <= TOLERANCE:
+        raise ExportError(
+            f"{exporter.path} says other probabilities than the pipeline: up to {parity.max_difference:.2g} apart on "
+            f"{parity.checked} photos, where {TOLERANCE:g} is allowed."
+        )
+    if not exporter.exact and not (parity.agreement >= AGREEMENT and np.isfinite(parity.max_difference)):
+        raise ExportError(
+            f"{exporter.path} gives {parity.agreement:.1%} of {parity.checked} photos the class that the pipeline "
+            f"gives them, where {AGREEMENT:.0%} are asked for: rounding to 8 bits costs this network too much."
+        )
+
+
+def add_example(exporter: Exporter, folder: Path) -> None:
+    """Put the example script of a format beside its model."""
+    shutil.copyfile(Path(__file__).with_name("examples") / exporter.example, folder / exporter.example)
