@@ -23,7 +23,7 @@ OF_NETWORKS = {
     "bias_rate",
     "lookahead",
     "frozen_layers",
-    "test_time_flip",
+    "test_time_views",
     "patience",
 }
 """Settings that heads refuse."""

@@ -245,7 +245,7 @@ def test_lookahead_moves_weights_to_their_average_and_a_killed_training_keeps_it
 
 
 def test_mirror_images_have_their_say_in_the_trained_network_and_in_the_exported_one(shared: Trainer) -> None:
-    config = replace(CONFIG, test_time_flip=True)
+    config = replace(CONFIG, test_time_views=2)
     trained = shared.train(config, ROWS)
     said = shared.probabilities(trained, ~ROWS)
     model, side = shared.model(trained)
@@ -255,6 +255,21 @@ def test_mirror_images_have_their_say_in_the_trained_network_and_in_the_exported
     single, _ = new_model(build, config, K, seed=0, policy="float32")
     single.set_weights(list(trained.weights))
     np.testing.assert_allclose((single(pixels) + single(pixels[:, :, ::-1])) / 2, said, atol=1e-6)
+
+
+def test_shifted_photos_have_half_the_say_of_others(shared: Trainer) -> None:
+    config = replace(CONFIG, test_time_views=6)
+    trained = shared.train(config, ROWS)
+    said = shared.probabilities(trained, ~ROWS)
+    np.testing.assert_allclose(shared.exact(shared.model(trained), config, ~ROWS), said, atol=1e-6)
+    single, _ = new_model(build, config, K, seed=0, policy="float32")
+    single.set_weights(list(trained.weights))
+    bordered = np.pad(PIXELS[~ROWS, 0].astype(np.float32), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    expected = np.zeros_like(said)
+    for at, weight in ((1, 0.25), (0, 0.125), (2, 0.125)):
+        seen = bordered[:, at : at + SIDE, at : at + SIDE]
+        expected += weight * (single(seen).numpy() + single(seen[:, :, ::-1]).numpy())
+    np.testing.assert_allclose(said, expected, atol=1e-6)
 
 
 def test_a_network_is_given_its_first_weights_from_its_training_rows(tmp_path: Path) -> None:
@@ -291,7 +306,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "bn_momentum": {"bn_momentum": 0.9},
     "bias_rate": {"bias_rate": 4.0},
     "lookahead": {"lookahead": True},
-    "test_time_flip": {"test_time_flip": True},
+    "test_time_views": {"test_time_views": 2},
     "class_weight": {"class_weight": "balanced"},
     "epochs": {"epochs": 3},
     "patience": {"patience": 1, "learning_rate": 0.5, "momentum": 0.3, "epochs": 8},

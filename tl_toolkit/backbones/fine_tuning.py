@@ -38,7 +38,7 @@ MANY = TrainingConfig(
     label_smoothing=0.1,
     dropout=0.2,
     frozen_layers=0.33,
-    test_time_flip=True,
+    test_time_views=2,
     epochs=4,
     batch_size=64,
 )

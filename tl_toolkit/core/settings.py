@@ -55,8 +55,9 @@ class TrainingConfig:
             wants some 400 steps.
         frozen_layers: Of fine-tuned backbones only: share of the layers with weights, from the input on, that keep
             their pretrained ones.
-        test_time_flip: Of networks only: what is said of a photo is the mean of what is said of it and of its mirror
-            image, in the exported model as well.
+        test_time_views: Of networks only: how many views of a photo have a say in what is said of it, in the exported
+            model as well. 1: the photo itself; 2: and its mirror image; 6: both, and with half their weight both
+            shifted by a pixel up and to the left, and down and to the right.
         class_weight: ``none``, or ``balanced``: the loss of class c is weighted by n / (k * n_c).
         epochs: Passes over the photos; each pass sees one view of each.
         patience: Of networks only: stop where the training loss has not fallen for so many epochs, and keep the weights
@@ -82,7 +83,7 @@ class TrainingConfig:
     bias_rate: float = 1.0
     lookahead: bool = False
     frozen_layers: float = 0.0
-    test_time_flip: bool = False
+    test_time_views: int = 1
     class_weight: str = "none"
     epochs: int = 30
     patience: int = 0
@@ -107,6 +108,7 @@ class TrainingConfig:
         require(0 <= self.bn_momentum < 1, "0 <= bn_momentum < 1", bn_momentum=self.bn_momentum)
         require(self.bias_rate > 0, "bias_rate > 0", bias_rate=self.bias_rate)
         require(0 <= self.frozen_layers <= 1, "0 <= frozen_layers <= 1", frozen_layers=self.frozen_layers)
+        require(self.test_time_views in (1, 2, 6), "test_time_views in (1, 2, 6)", test_time_views=self.test_time_views)
         require(self.patience >= 0, "patience >= 0", patience=self.patience)
         require(self.epochs >= 1, "epochs >= 1", epochs=self.epochs)
         require(self.batch_size >= 1, "batch_size >= 1", batch_size=self.batch_size)
@@ -119,11 +121,11 @@ class TrainingConfig:
                 patience=self.patience,
             )
             require(
-                self.bias_rate == 1 and not self.lookahead and not self.test_time_flip,
-                "bias_rate, lookahead and test_time_flip belong to networks",
+                self.bias_rate == 1 and not self.lookahead and self.test_time_views == 1,
+                "bias_rate, lookahead and test_time_views belong to networks",
                 bias_rate=self.bias_rate,
                 lookahead=self.lookahead,
-                test_time_flip=self.test_time_flip,
+                test_time_views=self.test_time_views,
             )
         if self.network != FINE_TUNED:
             require(

@@ -4,13 +4,13 @@ Pixels 32 x 32, brought near -2..2; a first layer of 2 x 2 patches that whitens 
 biases are trained; three stages of two 3 x 3 convolutions, of 64, 128 and 256 channels, with max-pooling behind the
 first of each, batch normalisation and GELU behind both; the maximum of each channel, softmax. Convolutions begin as the
 identity as far as they have channels for it. With it belong large steps on one cycle, biases that learn 64 times as
-fast, Lookahead, label smoothing, views that are flipped and shifted by up to two pixels, and the mirror image at
-prediction.
+fast, Lookahead, label smoothing, views that are flipped and shifted by up to two pixels, and six views at prediction.
 
 After Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (arXiv:2404.00498); written anew for Keras, with
 Keras' decoupled weight decay, and batches of 500 where the original has 1,024. Its second stage has 256 channels: on
 two cores, which a narrow network keeps as busy as a wide one, three epochs of this one took as long as two of that, and
 told 0.849 instead of 0.828 of 5,000 training photos right that were held out (one run each, with biases in both).
+Of these photos, six views at prediction told 0.902 right where two told 0.899.
 
 1,161,656 parameters for 8 classes, 1,162,168 for the 10 of CIFAR-10; 2,080 are not trained. 65 million multiplications
 a photo.
@@ -132,8 +132,8 @@ NETWORK = Network(
         bn_momentum=0.6,
         bias_rate=64.0,
         lookahead=True,
-        test_time_flip=True,
-        epochs=8,
+        test_time_views=6,
+        epochs=16,
         batch_size=500,
     ),
     version=2,

@@ -23,7 +23,7 @@ from tl_toolkit.training.courses import Course, Trained
 from tl_toolkit.training.inputs import ViewPixels
 from tl_toolkit.training.monitoring import Board, overfits
 from tl_toolkit.training.precision import Precision, dtype_policy
-from tl_toolkit.training.programs import Begin, Build, Program, mirrored, new_model, structure
+from tl_toolkit.training.programs import Begin, Build, Program, averaged, new_model, structure
 
 _AT_ONCE = 2048
 """Photos whose pixels are held at the input's size at a time, to predict them."""
@@ -221,7 +221,7 @@ class Trainer:
         """The network as a keras.Model of its own in float32, and the side of its input; to export it."""
         model, side = new_model(self._build, trained.config, self._n_classes, seed=self._seed, policy="float32")
         model.set_weights(list(trained.weights))
-        return mirrored(model, side) if trained.config.test_time_flip else model, side
+        return averaged(model, side, trained.config.test_time_views), side
 
     def _look(self, job: Job, until: int, advance: Callable[[int], None], expired: Callable[[], bool]) -> Trained:
         """Train for ``until`` epochs or while there is time, from where an earlier look of the training left off."""

@@ -72,14 +72,28 @@ def new_model(build: Build, config: TrainingConfig, n_classes: int, *, seed: int
         random.setstate(state)
 
 
-def mirrored(model: Any, side: int) -> Any:
-    """A network that says the mean of what ``model`` says of photos and of their mirror images; a keras.Model."""
-    k = keras()
-    pixels = k.Input((side, side, 3), name="pixels")
-    # Columns by number: every format of exported models can express it.
-    mirror = k.ops.take(pixels, np.arange(side)[::-1].copy(), axis=2)
-    both = [model(pixels, training=False), model(mirror, training=False)]
-    return k.Model(pixels, k.layers.Average(name="probabilities")(both), name="mirrored")
+def averaged(model: Any, side: int, views: int) -> Any:
+    """A network that says the mean of what ``model`` says of so many views of a photo; a keras.Model."""
+    if views == 1:
+        return model
+    pixels = keras().Input((side, side, 3), name="pixels")
+    return keras().Model(pixels, _mean(model, pixels, side, views), name="averaged")
+
+
+def _mean(model: Any, pixels: Any, side: int, views: int) -> Any:
+    """What ``model`` says of so many views of photos, symbolic or not; see ``test_time_views`` of the settings."""
+    take, mirror = keras().ops.take, np.arange(side)[::-1].copy()
+    total: Any = 0.0
+    for shift, weight in {0: 0.5, -1: 0.25, 1: 0.25}.items() if views == 6 else [(0, 1.0)]:
+        # Rows and columns by number, which every format of exported models can express; beyond the edge it is mirrored.
+        places = np.abs(np.arange(side) + shift)
+        places = np.where(places < side, places, 2 * (side - 1) - places)
+        seen = take(take(pixels, places, axis=1), places, axis=2) if shift else pixels
+        said = model(seen, training=False)
+        if views > 1:
+            said = (said + model(take(seen, mirror, axis=2), training=False)) / 2
+        total = total + weight * said
+    return total
 
 
 class Program:
@@ -204,7 +218,5 @@ class Program:
     def _say(self, pixels: Any) -> Any:
         tf = tensorflow()
         pixels = tf.cast(pixels, tf.float32)
-        said = self.model(pixels, training=False)
-        if self._config.test_time_flip:
-            said = (said + self.model(pixels[:, :, ::-1], training=False)) / 2
+        said = _mean(self.model, pixels, self.side, self._config.test_time_views)
         return tf.cast(said, tf.float32)
