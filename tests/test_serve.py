@@ -272,6 +272,7 @@ class TestInABrowser:
         for picture in ("#photo", "#heat"):
             assert page.locator(picture).evaluate("(one) => one.decode().then(() => one.naturalWidth)") > 0
         assert page.locator("#neighbours").is_hidden()
+        assert page.locator("#top td").first.bounding_box()["height"] < 70  # on one line
         assert too_wide(page) == []
         assert visited.complaints == []
         if folder := os.environ.get("TL_TOOLKIT_SCREENSHOTS"):

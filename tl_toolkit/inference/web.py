@@ -37,7 +37,7 @@ class Neighbour(BaseModel):
 class Answer(BaseModel):
     """What the model says of a photo."""
 
-    label: str = Field(description="The most probable class, or `unsure` below the threshold of the server.")
+    label: str = Field(description="The most probable class, or 'unsure' below the threshold of the server.")
     top: list[Scored] = Field(description="All classes, the most probable first.")
     overlay: str | None = Field(
         None, description="Where the model looked (Grad-CAM), as a data: address; if asked for."
@@ -131,7 +131,7 @@ def application(
     @app.post(
         "/predict",
         summary="Classify a photo",
-        description="The photo is the field `file` of a form, or the whole body. Nothing of it is kept.",
+        description="The photo is the field named file of a form, or the whole body. Nothing of it is kept.",
         responses=problems,
         openapi_extra={
             "requestBody": {
