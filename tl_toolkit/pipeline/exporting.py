@@ -16,6 +16,7 @@ from tl_toolkit.core.console import note, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import digest, sha256, write_json, write_text
 from tl_toolkit.core.records import ExportedModel
+from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.saved import load_run
@@ -128,7 +129,8 @@ def export(options: ExportOptions) -> list[ExportedModel]:
         UserError: something that the user can mend, such as photos that are elsewhere by now.
     """
     exporters = exporters_of(options.formats)
-    run, folder = load_run(options.run).run, options.run
+    folder = run_folder(options.run)
+    run = load_run(folder).run
     try:
         kept = json.loads((folder / "model" / EXPECTED).read_text(encoding="utf-8"))
         classifier = keras().saving.load_model(folder / "model" / "model.keras")
