@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,16 +21,18 @@ from typing import Any
 import numpy as np
 import pytest
 from browser import DESKTOP, PHONE, axe_violations, find_chromium, too_wide
-from conftest import CLASSES
+from conftest import CLASSES, SmokeRun
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tl_toolkit import load_model, serve
+from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.core.thumbnails import TRAIN, keep_picture, kept_picture
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.evaluation.explanations import overlay
 from tl_toolkit.exporters.classifiers import classifier_of_heads
-from tl_toolkit.pipeline.serving import explainer
+from tl_toolkit.pipeline.serving import explainer, neighbours
 
 LIMIT = 1_000_000
 
@@ -367,3 +370,23 @@ class TestOverlays:
         pixels = k.Input((None, None, 3))
         k.Model(pixels, k.layers.GlobalAveragePooling2D()(pixels)).save(tmp_path / "model.keras")
         assert explainer(tmp_path / "model.keras") is None
+
+
+def test_the_nearest_training_photo_of_one_of_them_is_itself(
+    smoke_run: SmokeRun, pictures: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(smoke_run.folder, folder)
+    model = folder / "model" / "model.keras"
+    assert neighbours(model) is None  # the run keeps no thumbnails
+    prints = load_prints(folder)
+    assert prints is not None
+    photos = {int(i): decode_image(pictures / prints.paths[i]) for i in prints.featured[:9]}
+    for index, photo in photos.items():
+        keep_picture(folder, index, photo, TRAIN)
+    near = neighbours(model)
+    assert near is not None
+    for index, photo in photos.items():
+        found = near(photo)
+        assert len(found) == 6
+        assert found[0] == (prints.class_names[prints.labels[index]], kept_picture(folder, index, TRAIN))

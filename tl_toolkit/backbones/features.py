@@ -114,6 +114,16 @@ def _extractors(name: str, size: int, count: int) -> list[Callable[[Any], np.nda
         return [extractor() for _ in range(count)]
 
 
+def extractor(specification: str) -> Callable[[np.ndarray], np.ndarray]:
+    """What takes one photo, uint8 RGB (height, width, 3), to its features, float32 (d,), as the bank has them; to be
+    called by one thread at a time."""
+    tf = tensorflow()
+    parts = [(*_extractors(backbone.name, side, 1), side) for backbone, side in resolve(specification)]
+    return lambda photo: np.concatenate(
+        [extract(tf.image.resize(photo, (side, side)).numpy()) for extract, side in parts]
+    )
+
+
 class FeatureBank:
     """Features on disk, computed where they are missing.
 

@@ -87,3 +87,9 @@ def _data(one: _Candidate) -> tuple[str, bool]:
 
 def _scored(one: _Candidate) -> int:
     return one.run["splits"].get("n_scored", one.run["dataset"]["n_images"])
+
+
+def run_of(model: Path) -> Path | None:
+    """The run folder that a model file lies in; None where it lies in none."""
+    # Files of OpenVINO lie one folder deeper than others.
+    return next((folder for folder in model.resolve().parents[1:3] if (folder / "run.json").exists()), None)

@@ -13,6 +13,9 @@ from tl_toolkit.core.files import written_whole
 PICTURES = "pictures"
 """Folder beside the records: ``00012.webp`` is photo 12, ``00012-cam.webp`` a picture of it of another kind."""
 
+TRAIN = "train"
+"""The kind of thumbnails that ``--keep-thumbnails`` keeps: of training photos, by their places in ``training.npz``."""
+
 
 def thumbnail(photo: np.ndarray, side: int = 160, quality: int = 70) -> bytes:
     """A photo as a small WebP file, in its own shape; one that is small already is not enlarged.

@@ -28,7 +28,7 @@ class Scored(BaseModel):
 
 
 class Neighbour(BaseModel):
-    """A training photo that looks like the photo to the model."""
+    """A training photo that looks like the photo to the backbone that finds near duplicates."""
 
     label: str
     picture: str = Field(description="A data: address.")

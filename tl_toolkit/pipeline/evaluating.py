@@ -20,9 +20,10 @@ from tl_toolkit.core.errors import UnknownNameError, UserError
 from tl_toolkit.core.files import cache_folder, digest, write_json, write_text
 from tl_toolkit.core.prints import TrainingPrints, load_prints
 from tl_toolkit.core.records import Audit, Dataset, Evaluation
+from tl_toolkit.core.references import run_of
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.saved import SavedRun, load_run
-from tl_toolkit.core.thumbnails import PICTURES, keep_picture, picture_file
+from tl_toolkit.core.thumbnails import PICTURES, TRAIN, keep_picture, picture_file
 from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.datasets.audit import Examination
 from tl_toolkit.datasets.image_folder import scan
@@ -76,8 +77,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
     with watch.step("model", f"Loading {options.model}"):
         model = load_model(options.model)
         names, file = tuple(model.classes_.tolist()), model.path
-        # That of an OpenVINO model lies one folder deeper.
-        run = next((folder for folder in file.resolve().parents[1:3] if (folder / "run.json").exists()), None)
+        run = run_of(file)
         saved = load_run(run) if run else None
         kept = load_prints(run) if run else None
     if kept and kept.class_names != names:
@@ -255,6 +255,6 @@ def _promise(saved: SavedRun, best: Evaluation, audit: Audit, rows: np.ndarray) 
 
 def _copy_picture(run: Path | None, train: int, folder: Path, index: int) -> None:
     """The thumbnail of a training photo, where the run kept one."""
-    source = picture_file(run, train, "train") if run else None
+    source = picture_file(run, train, TRAIN) if run else None
     if source and source.exists():
-        shutil.copy(source, picture_file(folder, index, "train"))
+        shutil.copy(source, picture_file(folder, index, TRAIN))

@@ -13,7 +13,7 @@ from tl_toolkit.core.console import progress
 from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.prints import TrainingPrints, featured, save_prints
 from tl_toolkit.core.runs import Stopwatch
-from tl_toolkit.core.thumbnails import keep_picture
+from tl_toolkit.core.thumbnails import TRAIN, keep_picture
 from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.datasets.images import MAX_SIDE, decode_image
 from tl_toolkit.datasets.leaks import pixel_digest
@@ -76,7 +76,7 @@ def keep_training(
             if len(shown) > MOST_THUMBNAILS:
                 shown = np.sort(np.random.default_rng(0).choice(shown, MOST_THUMBNAILS, replace=False))
             for index in shown.tolist():
-                keep_picture(folder, index, photos[index], "train")
+                keep_picture(folder, index, photos[index], TRAIN)
 
 
 def _bytes(digests: tuple[str, ...] | list[str]) -> np.ndarray:

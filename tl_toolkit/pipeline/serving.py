@@ -7,6 +7,7 @@ import ipaddress
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -15,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from tl_toolkit.backbones.features import extractor
 from tl_toolkit.core.console import note, output
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.references import run_folder
+from tl_toolkit.core.prints import load_prints
+from tl_toolkit.core.references import run_folder, run_of
 from tl_toolkit.core.runtime import keras, tensorflow
-from tl_toolkit.core.thumbnails import thumbnail
+from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file, thumbnail
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.evaluation.explanations import grad_cam, overlay
 from tl_toolkit.pipeline.predicting import load_model, model_file
@@ -43,6 +46,8 @@ class ServeOptions:
     threshold: float = 0.0
 
 
+_NEIGHBOURS = 6
+
 Explain = Callable[[np.ndarray, int], np.ndarray]
 """A photo uint8 (h, w, 3) and a class -> the photo with where the model looked, uint8 (h, w, 3)."""
 
@@ -61,12 +66,13 @@ def serve(options: ServeOptions) -> None:
         raise UserError(f"{error.name} is missing: pip install 'tl_toolkit[serve]'.") from error
     listening = _listening(options)
     path = model_file(options.model)
-    classifier, explain = load_model(path), explainer(path)
+    classifier, explain, near = load_model(path), explainer(path), neighbours(path)
     names = classifier.classes_.tolist()
 
     def answer(data: bytes, wanted: bool) -> web.Answer:
         photo = decode_image(data)
         [said] = classifier.predict(photo, threshold=options.threshold)
+        found = near(photo) if wanted and near else []
         picture = None
         if wanted and explain:
             picture = thumbnail(explain(photo, names.index(said.label)), side=512, quality=80)
@@ -76,7 +82,7 @@ def serve(options: ServeOptions) -> None:
                 web.Scored.model_validate({"class": name, "probability": min(p, 1.0)})
                 for name, p in said.top(len(names))
             ],
-            neighbours=[],
+            neighbours=[web.Neighbour(label=label, picture=picture) for label, picture in found],
             overlay=f"data:image/webp;base64,{base64.b64encode(picture).decode()}" if picture else None,
         )
 
@@ -107,6 +113,33 @@ def serve(options: ServeOptions) -> None:
     with listening:
         server.run(sockets=[listening])
     note("Stopped.")
+
+
+def neighbours(path: Path) -> Callable[[np.ndarray], list[tuple[str, str]]] | None:
+    """What finds the training photos most like a photo: uint8 (h, w, 3) -> their labels and thumbnails as ``data:``
+    addresses, the closest first. None where the model's run keeps no thumbnails.
+
+    Only photos whose thumbnails are kept are found.
+    """
+    run = run_of(path)
+    prints = load_prints(run) if run else None
+    if run is None or prints is None:
+        return None
+    kept = np.array([at for at, i in enumerate(prints.featured) if picture_file(run, int(i), TRAIN).exists()], np.int64)
+    if not len(kept):
+        return None
+    features = prints.features[kept].astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    extract, lock = extractor(prints.backbone), threading.Lock()
+
+    def near(photo: np.ndarray) -> list[tuple[str, str]]:
+        with lock:
+            own = extract(photo)[: features.shape[1]]
+        closest = prints.featured[kept[np.argsort(-(features @ own), kind="stable")[:_NEIGHBOURS]]]
+        pictures = ((prints.class_names[prints.labels[i]], kept_picture(run, int(i), TRAIN)) for i in closest)
+        return [(label, picture) for label, picture in pictures if picture]
+
+    return near
 
 
 def explainer(path: Path) -> Explain | None:
