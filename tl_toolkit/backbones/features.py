@@ -118,7 +118,7 @@ def extractor(specification: str) -> Callable[[np.ndarray], np.ndarray]:
     """What takes one photo, uint8 RGB (height, width, 3), to its features, float32 (d,), as the bank has them; to be
     called by one thread at a time."""
     tf = tensorflow()
-    parts = [(*_extractors(backbone.name, side, 1), side) for backbone, side in resolve(specification)]
+    parts = [(_extractors(backbone.name, side, 1)[0], side) for backbone, side in resolve(specification)]
     return lambda photo: np.concatenate(
         [extract(tf.image.resize(photo, (side, side)).numpy()) for extract, side in parts]
     )
