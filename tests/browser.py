@@ -40,10 +40,11 @@ def _stop_without_browser() -> NoReturn:
 
 @contextmanager
 def started(chromium: str) -> Iterator[Browser]:
-    """A headless browser that runs until the block ends."""
+    """A headless browser that runs until the block ends, with a camera that films a test picture."""
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     # No sandbox: it cannot be had as root, and the pages are our own files.
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, chromium_sandbox=False)
+        browser = playwright.chromium.launch(executable_path=chromium, chromium_sandbox=False, args=camera)
         try:
             yield browser
         finally:

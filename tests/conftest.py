@@ -6,11 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import find_chromium, started
+from playwright.sync_api import Browser
 
 from tl_toolkit.core.records import ExportedModel
 from tl_toolkit.datasets.sample import draw
@@ -157,3 +160,10 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Explored:
     folder = out / "planted" / "exploration"
     record = json.loads((folder / "exploration.json").read_text())
     return Explored(folder, finished, record, (folder / "index.html").read_text())
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all tests: Playwright cannot be started twice in one thread."""
+    with started(find_chromium()) as opened:
+        yield opened

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import DESKTOP, PHONE, Visit, axe_violations, find_chromium, started, too_wide, visit
+from browser import DESKTOP, PHONE, Visit, axe_violations, find_chromium, too_wide, visit
 from conftest import CLASSES, Explored, SmokeRun
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page
@@ -60,12 +60,6 @@ KINDS = [
     Kind("rediscovery", "rediscovery_page", sortable=True, filters=False),
 ]
 """Every page of this list goes through every test below that takes a ``kind``."""
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with started(find_chromium()) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

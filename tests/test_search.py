@@ -142,6 +142,7 @@ class TestWhatARunLeaves:
             "Reading",
             "Searching",
             "Exported",
+            "Noting",
             "Scoring",
             "Training",
             "Writing",

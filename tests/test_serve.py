@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import DESKTOP, PHONE, axe_violations, find_chromium, too_wide
+from browser import DESKTOP, PHONE, axe_violations, too_wide
 from conftest import CLASSES, SmokeRun
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tl_toolkit import load_model, serve
 from tl_toolkit.core.prints import load_prints
@@ -221,17 +221,6 @@ class TestHowItBeginsAndEnds:
             _, said = one.process.communicate(timeout=30)
         assert one.process.returncode == 0, said
         assert "Traceback" not in said
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = find_chromium()
-    with sync_playwright() as playwright:
-        # A camera that films a test picture.
-        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        opened = playwright.chromium.launch(executable_path=chromium, chromium_sandbox=False, args=camera)
-        yield opened
-        opened.close()
 
 
 @dataclass

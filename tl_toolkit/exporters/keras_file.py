@@ -35,7 +35,7 @@ def class_names(path: Path) -> tuple[str, ...]:
             layers = json.loads(file.read("config.json"))["config"]["layers"]
         [vocabulary] = [layer["config"]["vocabulary"] for layer in layers if layer["name"] == "label"]
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise UserError(f"{path} is damaged, or no model of this package: name a run folder, or another file.") from error
+        raise UserError(f"{path} is damaged, or none of this package: name a run folder or another file.") from error
     return tuple(vocabulary)
 
 
