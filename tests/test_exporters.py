@@ -149,6 +149,19 @@ def test_a_file_that_does_not_run_is_told_with_its_reason(tmp_path: Path) -> Non
         parity.measure(exporter, tmp_path, files, np.zeros((1, 2), np.float32))
 
 
+def test_folders_may_be_named_from_where_one_is(
+    exported: tuple[Path, Finished], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they are by default: runs go to ``reports``."""
+    shutil.copytree(exported[0] / "model", tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    exporter = REGISTRY.get("onnx")
+    predict, _ = opened(Path("model") / exporter.path)
+    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), predict(photo[None]))
+    assert found.max_difference < 1e-6
+
+
 def test_scripts_differ_in_how_they_load_only() -> None:
     folder = Path(parity.__file__).with_name("examples")
     texts = [path.read_text() for path in sorted(folder.glob("*.py"))]

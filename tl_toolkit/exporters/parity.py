@@ -72,7 +72,9 @@ def measure(exporter: Exporter, folder: Path, photos: Sequence[Path], expected: 
     Raises:
         ExportError: the script fails, or answers other than it should.
     """
-    command = [sys.executable, "-I", "-c", _ISOLATED, str(folder / exporter.example), "--json", *map(str, photos)]
+    # Absolute, as the script runs in another folder, from which this package cannot be imported by chance.
+    files = [path.resolve() for path in (folder / exporter.example, *photos)]
+    command = [sys.executable, "-I", "-c", _ISOLATED, str(files[0]), "--json", *map(str, files[1:])]
     with tempfile.TemporaryDirectory() as elsewhere:
         done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
     if done.returncode:
