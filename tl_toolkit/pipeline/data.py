@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from tl_toolkit.core.records import Audit, Dataset, Splits
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets import audit as auditing
+from tl_toolkit.datasets.audit import Examination
+from tl_toolkit.datasets.collection import Collection
 from tl_toolkit.datasets.load import load_dataset
 from tl_toolkit.datasets.photos import Photos
 from tl_toolkit.datasets.splits import make_splits
@@ -71,6 +74,40 @@ def views_of(prepared: Prepared, config: TrainingConfig, seed: int) -> ViewSourc
     )
 
 
+def clean_views(photos: Photos, digests: Sequence[str]) -> ViewSource:
+    """Where features of photos as they are come from.
+
+    Args:
+        digests: SHA-256 of each photo's file, hexadecimal.
+    """
+    return ViewSource(
+        ids=tuple(digests),
+        key=CLEAN,
+        views=1,
+        pixels=lambda index, _view: photos[index],
+        decoding=photos.decoding,
+    )
+
+
+def examined(found: Dataset | Collection, photos: Photos, of: str = "") -> Examination:
+    """Read all photos, shown as progress, and warn of those that cannot be read.
+
+    Args:
+        of: Which photos, for the warnings, as in " of the test set".
+
+    Raises:
+        UserError: none can be read.
+    """
+    with progress() as display:
+        task = display.add_task("Reading photos", total=len(found))
+        examination = auditing.examine(found, photos, lambda: display.advance(task))
+    for one in examination.quarantined:
+        warn(f"{one.path}{of} takes no part: {one.reason}.")
+    if len(examination.readable) == 0:
+        raise UserError(f"None of the {len(found)} files in {found.root} can be read as a photo.")
+    return examination
+
+
 def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:
     """The data set that the user named; a small part of it for a smoke run."""
     with watch.step("data", f"Looking for {options.dataset}"):
@@ -83,22 +120,10 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
     what = "drawn pictures" if dataset.is_sample else "photos"
     with watch.step("audit", f"Reading {len(dataset)} {what} in {len(dataset.class_names)} classes"):
         photos = Photos(dataset.root, dataset.paths, pixels=dataset.pixels)
-        with progress() as display:
-            task = display.add_task("Reading photos", total=len(dataset))
-            examination = auditing.examine(dataset, photos, lambda: display.advance(task))
-        for one in examination.quarantined:
-            warn(f"{one.path} takes no part: {one.reason}.")
-        if len(examination.readable) == 0:
-            raise UserError(f"None of the {len(dataset)} files in {dataset.root} can be read as a photo.")
+        examination = examined(dataset, photos)
         photos = photos.select(examination.readable)
         dataset = dataset.select(examination.readable)
-        clean = ViewSource(
-            ids=examination.sha256,
-            key=CLEAN,
-            views=1,
-            pixels=lambda index, _view: photos[index],
-            decoding=photos.decoding,
-        )
+        clean = clean_views(photos, examination.sha256)
         with progress() as display:
             task = display.add_task("Looking for near duplicates", total=len(photos))
             backbone = auditing.backbone_for(examination)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tl_toolkit.backbones.features import CLEAN, FeatureBank, ViewSource
-from tl_toolkit.core.console import progress, warn
+from tl_toolkit.backbones.features import FeatureBank
+from tl_toolkit.core.console import progress
 from tl_toolkit.core.errors import UnknownNameError, UserError
 from tl_toolkit.core.files import cache_folder, digest, write_json, write_text
 from tl_toolkit.core.prints import TrainingPrints, load_prints
@@ -35,6 +35,7 @@ from tl_toolkit.evaluation.drift import Sample, measure_drift, share_shift
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.evaluation.promise import Scored, compare_with_promise
 from tl_toolkit.evaluation.remoteness import remoteness
+from tl_toolkit.pipeline.data import clean_views, examined
 from tl_toolkit.pipeline.predicting import load_model
 from tl_toolkit.pipeline.reporting import groups_of
 from tl_toolkit.sections import evaluation as page
@@ -104,7 +105,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
     )
     dataset, photos, examination = _read(dataset, watch)
     backbone = kept.backbone if kept else auditing.backbone_for(examination)
-    source = ViewSource(ids=examination.sha256, key=CLEAN, views=1, pixels=lambda index, _view: photos[index])
+    source = clean_views(photos, examination.sha256)
     with watch.step("features", "Looking at what they show"), progress() as display:
         bank = FeatureBank(cache_folder() / "features")
         task = display.add_task("Computing features", total=bank.missing(backbone, source))
@@ -173,14 +174,9 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
 
 
 def _read(dataset: Dataset, watch: Stopwatch) -> tuple[Dataset, Photos, Examination]:
-    with watch.step("audit", f"Reading {len(dataset)} photos of {dataset.name}"), progress() as display:
+    with watch.step("audit", f"Reading {len(dataset)} photos of {dataset.name}"):
         photos = Photos(dataset.root, dataset.paths, budget=_BUDGET)
-        task = display.add_task("Reading photos", total=len(dataset))
-        examination = auditing.examine(dataset, photos, lambda: display.advance(task))
-    for one in examination.quarantined:
-        warn(f"{one.path} takes no part: {one.reason}.")
-    if len(examination.readable) == 0:
-        raise UserError(f"None of the {len(dataset)} files in {dataset.root} can be read as a photo.")
+        examination = examined(dataset, photos)
     return dataset.select(examination.readable), photos.select(examination.readable), examination
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_toolkit.backbones.features import CLEAN, FeatureBank, ViewSource
+from tl_toolkit.backbones.features import FeatureBank
 from tl_toolkit.core.console import progress
 from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.prints import TrainingPrints, featured, save_prints
@@ -17,7 +17,7 @@ from tl_toolkit.core.thumbnails import TRAIN, keep_picture
 from tl_toolkit.datasets import audit as auditing
 from tl_toolkit.datasets.images import MAX_SIDE, decode_image
 from tl_toolkit.datasets.leaks import pixel_digest
-from tl_toolkit.pipeline.data import Prepared
+from tl_toolkit.pipeline.data import Prepared, clean_views
 
 MOST_THUMBNAILS = 2000
 """Of training photos; about 4 kB each."""
@@ -49,8 +49,7 @@ def keep_training(
             digests = list(pool.map(digest, range(len(dataset))))
         backbone = auditing.backbone_for(audit)
         rows = featured(trained, auditing.FEATURES)
-        ids = tuple(audit.sha256[i] for i in rows)
-        source = ViewSource(ids=ids, key=CLEAN, views=1, pixels=lambda index, _view: photos[int(rows[index])])
+        source = clean_views(photos.select(rows), [audit.sha256[i] for i in rows])
         # A bank of its own: what it reads is not counted as work of the run.
         features = FeatureBank(cache_folder() / "features").features(backbone, source)[:, 0, : auditing.FEATURES]
         save_prints(

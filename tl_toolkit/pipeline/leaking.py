@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tl_toolkit.backbones.features import CLEAN, FeatureBank, ViewSource
-from tl_toolkit.core.console import progress, warn
+from tl_toolkit.backbones.features import FeatureBank
+from tl_toolkit.core.console import progress
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
 from tl_toolkit.core.runs import Stopwatch
@@ -21,6 +21,7 @@ from tl_toolkit.datasets.collection import Collection, collect
 from tl_toolkit.datasets.leaks import Side
 from tl_toolkit.datasets.leaks import find_leaks as compared
 from tl_toolkit.datasets.photos import Photos
+from tl_toolkit.pipeline.data import clean_views, examined
 from tl_toolkit.sections import leaks as page
 
 _BUDGET = 2**29
@@ -105,15 +106,10 @@ def find_leaks(options: LeakOptions) -> LeakCheck:
 
 
 def _read(collection: Collection, bank: FeatureBank | None, watch: Stopwatch, what: str) -> _Read:
-    with watch.step("audit", f"Reading {len(collection)} photos of {what}, {collection.name}"), progress() as display:
+    with watch.step("audit", f"Reading {len(collection)} photos of {what}, {collection.name}"):
         photos = Photos(collection.root, collection.paths, budget=_BUDGET)
-        task = display.add_task("Reading photos", total=len(collection))
-        examination = auditing.examine(collection, photos, lambda: display.advance(task))
-    for one in examination.quarantined:
-        warn(f"{one.path} of {what} takes no part: {one.reason}.")
+        examination = examined(collection, photos, f" of {what}")
     readable = examination.readable
-    if len(readable) == 0:
-        raise UserError(f"None of the {len(collection)} files in {collection.root} can be read as a photo.")
     photos = photos.select(readable)
     collection = replace(
         collection,
@@ -122,13 +118,7 @@ def _read(collection: Collection, bank: FeatureBank | None, watch: Stopwatch, wh
     )
     features = None
     if bank is not None:
-        source = ViewSource(
-            ids=examination.sha256,
-            key=CLEAN,
-            views=1,
-            pixels=lambda index, _view: photos[index],
-            decoding=photos.decoding,
-        )
+        source = clean_views(photos, examination.sha256)
         with watch.step("features", "Looking at what they show"), progress() as display:
             task = display.add_task("Computing features", total=bank.missing(auditing.BACKBONE, source))
             features = bank.features(auditing.BACKBONE, source, lambda done: display.advance(task, done))[:, 0]
