@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
 import time
 from dataclasses import replace
@@ -14,8 +16,10 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import CLASSES
+from PIL import Image
 
 from tl_toolkit import pipeline
+from tl_toolkit.core import saved
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.records import Dataset
 from tl_toolkit.datasets import collection
@@ -206,6 +210,19 @@ def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:
     left_out = searched.run["without_twins"]["left_out"]
     assert f"{left_out} photos of the test set are near duplicates" in page
     assert "never on both sides" not in page
+
+
+def test_the_page_shows_duplicates_of_both_parts(searched: pipeline.Outcome, arrays: Dataset) -> None:
+    page = (searched.folder / "index.html").read_text(encoding="utf-8")
+    exact = page.split("<h3>Identical files")[1].split("<h3>Near duplicates")[0]
+    # The first picture of the first class is one of its test pictures, too.
+    for i in (0, PER_CLASS - 1):
+        assert f'alt="{arrays.paths[i]}"' in exact
+    first = saved.load_run(searched.folder).picture(PER_CLASS - 1, "twin")
+    assert first is not None
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(first.partition(",")[2]))).convert("RGB"), float)
+    assert arrays.pixels is not None
+    assert np.abs(shown - arrays.pixels[PER_CLASS - 1]).mean() < 10
 
 
 def test_fine_tuning_begins_with_the_best_head_of_the_search(

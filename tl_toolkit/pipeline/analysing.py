@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import write_json
-from tl_toolkit.core.records import Audit, Dataset, Evaluation
+from tl_toolkit.core.records import Dataset, Evaluation
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.settings import FROZEN, NO_BACKBONE, TrainingConfig
@@ -30,12 +29,11 @@ from tl_toolkit.evaluation.nested import outer_jobs
 from tl_toolkit.heads.fitting import course, fit, joined, trained
 from tl_toolkit.pipeline.data import Prepared
 from tl_toolkit.pipeline.options import SearchOptions
-from tl_toolkit.sections.data_quality import MOST_SUSPECTS
+from tl_toolkit.sections import data_quality
 
 MOST_MISTAKES = 60
 """Mistakes shown with their pictures, the most confident first: a report stays small enough to mail."""
 
-MOST_TWINS = 60
 _BATCH = 16
 
 
@@ -70,10 +68,7 @@ def analyse(
     used = {backbone for c in configs if c.backbone != NO_BACKBONE for backbone, _ in resolve(c.backbone)}
     found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
 
-    # Twins are counted by their places among all photos; those of an official test set are others.
-    audit = replace(prepared.audit, exact=(), near=()) if splits.official else prepared.audit
-    for index in pictured(found, audit):
-        keep_picture(folder, index, prepared.photos[int(rows[index])])
+    found["twins"] = keep_pictures(folder, prepared, found, rows)
     if of_heads:
         _explain(folder, prepared, tables, best, members, found["mistakes"], options.seed)
     write_json(folder / "analysis.json", plain(found))
@@ -193,11 +188,24 @@ def of_predictions(
     }
 
 
-def pictured(found: dict[str, Any], audit: Audit) -> list[int]:
-    """The photos whose thumbnails the report shows: mistakes, suspects, and the first groups of duplicates."""
-    twins = [index for group in (*audit.exact, *audit.near) for index in group[:6]]
-    suspects = [issue["index"] for issue in found["label_issues"][:MOST_SUSPECTS]]
-    return sorted({*found["mistakes"].tolist(), *suspects, *twins[:MOST_TWINS]})
+def keep_pictures(folder: Path, prepared: Prepared, found: dict[str, Any], rows: np.ndarray) -> dict[str, int]:
+    """Write thumbnails of the photos that the report shows: mistakes, suspects, and the first groups of duplicates.
+
+    Args:
+        found: See :func:`of_predictions`.
+        rows: int64, shape (m,): the places of those that were scored among all photos.
+
+    Returns:
+        Path -> place among all photos, of the duplicates.
+    """
+    suspects = [issue["index"] for issue in found["label_issues"][: data_quality.MOST_SUSPECTS]]
+    for index in sorted({*found["mistakes"].tolist(), *suspects}):
+        keep_picture(folder, index, prepared.photos[int(rows[index])])
+    audit = prepared.audit
+    twins = data_quality.pictured((audit.conflicts, audit.exact, audit.near))
+    for index in twins:
+        keep_picture(folder, index, prepared.photos[index], data_quality.TWIN)
+    return {prepared.dataset.paths[index]: index for index in twins}
 
 
 def _explain(

@@ -20,11 +20,10 @@ from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
 from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
-from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.curves import epochs_to_look
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters.classifiers import classifier_of_networks
-from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured, without_twins
+from tl_toolkit.pipeline.analysing import keep_pictures, largest_class, of_predictions, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
 from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
 from tl_toolkit.pipeline.fitting import tables_of, trainer_of
@@ -275,8 +274,5 @@ def _analyse(
     }
     if config.network == FINE_TUNED:
         found["weights"] = {backbone.name: backbone.licence for backbone, _ in resolve(config.backbone)}
-    indices = np.flatnonzero(scored)
-    # Twins are counted by their places among all photos; those of the scored ones are others.
-    for index in pictured(found, replace(prepared.audit, exact=(), near=())):
-        keep_picture(folder, index, prepared.photos[int(indices[index])])
+    found["twins"] = keep_pictures(folder, prepared, found, np.flatnonzero(scored))
     write_json(folder / "analysis.json", plain(found))

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tl_toolkit.core.saved import SavedRun
 from tl_toolkit.sections.document import Section
 
-_MOST_GROUPS = 12
 MOST_SUSPECTS = 24
+_MOST_GROUPS = 12
+_MOST_OF_A_GROUP = 6
+
+TWIN = "twin"
+"""The kind of thumbnails of duplicates, by their places among all photos; others are by places among those scored."""
 
 Picture = tuple[str | None, str]
 """``data:`` address, where there is one, and path."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Duplicates of one another: the first ones, and how many more there are."""
+
+    shown: tuple[Picture, ...]
+    more: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,28 +35,39 @@ class DataQuality:
     Attributes:
         exact, near: Groups of duplicates; at most a dozen of each are shown.
         n_exact, n_near: How many groups there are.
-        conflicts: Groups whose photos carry different labels.
+        conflicts: Groups whose photos carry different labels, likewise.
         suspects: Photos whose labels the out-of-fold predictions contradict, the surest first.
         n_suspects: How many there are.
     """
 
-    exact: tuple[tuple[Picture, ...], ...]
-    near: tuple[tuple[Picture, ...], ...]
+    exact: tuple[Group, ...]
+    near: tuple[Group, ...]
     n_exact: int
     n_near: int
-    conflicts: tuple[tuple[Picture, ...], ...]
+    conflicts: tuple[Group, ...]
     suspects: tuple[Mapping[str, Any], ...]
     n_suspects: int
+
+
+def pictured(groups: Iterable[tuple[tuple[int, ...], ...]]) -> list[int]:
+    """The photos whose thumbnails are shown, of some kinds of groups: their places, rising."""
+    return sorted({i for kind in groups for group in kind[:_MOST_GROUPS] for i in group[:_MOST_OF_A_GROUP]})
 
 
 def compute(saved: SavedRun) -> DataQuality:
     """From the audit and, where it was made, the search for wrong labels."""
     audit = saved.run["audit"]
-    index = {path: i for i, path in enumerate(saved.paths)}
+    places: Mapping[str, int] = saved.analysis.get("twins", {})
 
-    def shown(groups: list[list[str]]) -> tuple[tuple[Picture, ...], ...]:
+    def shown(groups: list[list[str]]) -> tuple[Group, ...]:
         return tuple(
-            tuple((saved.picture(index[path]) if path in index else None, path) for path in group)
+            Group(
+                shown=tuple(
+                    (saved.picture(places[path], TWIN) if path in places else None, path)
+                    for path in group[:_MOST_OF_A_GROUP]
+                ),
+                more=max(0, len(group) - _MOST_OF_A_GROUP),
+            )
             for group in groups[:_MOST_GROUPS]
         )
 
