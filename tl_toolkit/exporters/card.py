@@ -53,8 +53,8 @@ def text(run: Mapping[str, Any], weights: Mapping[str, str]) -> str:
         "",
         LARGE_PHOTOS,
         "",
-        "The SavedModel's signature `serve_jpeg` takes the content of files, and does not know EXIF: photos must be "
-        "upright.",
+        "The SavedModel's signature `serve_jpeg` takes the content of files, and sets JPEGs upright by their EXIF "
+        "orientation; photos of other formats must be upright.",
         "",
         "## Files",
         "",

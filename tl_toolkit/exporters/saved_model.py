@@ -3,7 +3,8 @@
 ``serving_default`` takes ``photos``, uint8 RGB (n, height, width, 3) of any size; ``serve_jpeg`` takes ``jpeg``,
 strings (n,), each the content of a JPEG, PNG, GIF or BMP file. Both give ``probabilities``, float32 (n, k);
 ``labels``, strings (n,): the most probable class; and ``classes``, strings (n, k): what each probability is of.
-``serve_jpeg`` puts what is transparent in a PNG on white, and does not know EXIF: photos must be upright.
+``serve_jpeg`` sets JPEGs upright by their EXIF orientation and puts what is transparent in a PNG on white, as training
+did; of the other formats, and of XMP, it reads no orientation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from tl_toolkit.core.runtime import native_messages_held, tensorflow
 from tl_toolkit.exporters.base import Exporter, Material, Predict
+from tl_toolkit.exporters.orientation import orientation, upright
 
 
 def write(path: Path, material: Material) -> None:
@@ -38,7 +40,9 @@ def write(path: Path, material: Material) -> None:
         photo = tf.cond(
             tf.io.is_jpeg(content),
             # The transform that Pillow uses, too: the default one is less exact.
-            lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+            lambda: upright(
+                tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"), orientation(content)
+            ),
             lambda: _on_white(tf, content),
         )
         return said(photo[None])[0]

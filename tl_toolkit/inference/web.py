@@ -40,7 +40,9 @@ class Answer(BaseModel):
     label: str = Field(description="The most probable class, or 'unsure' below the threshold of the server.")
     top: list[Scored] = Field(description="All classes, the most probable first.")
     overlay: str | None = Field(
-        None, description="Where the model looked (Grad-CAM), as a data: address; if asked for."
+        None,
+        description="Where the model looked (Grad-CAM), as a data: address; if asked for. Of a model that averages "
+        "several views of a photo, it is where it looked in the photo as it is.",
     )
     neighbours: list[Neighbour] = Field(
         [], description="The nearest training photos, if asked for and kept by the run."

@@ -36,12 +36,16 @@ from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.evaluation.promise import Scored, compare_with_promise
 from tl_toolkit.evaluation.remoteness import remoteness
 from tl_toolkit.pipeline.data import clean_views, examined
+from tl_toolkit.pipeline.explaining import explainer
 from tl_toolkit.pipeline.predicting import load_model
 from tl_toolkit.pipeline.reporting import groups_of
 from tl_toolkit.sections import evaluation as page
 
 _BATCH = 32
 _MOST_MISTAKES = 60
+_FEW = 12
+"""Pictures that there should be: where mistakes are fewer, right answers that were least certain are shown as well."""
+
 _BUDGET = 2**29
 
 
@@ -139,9 +143,13 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         drift = _drift(kept, dataset, features, audit, rows) if kept else None
         promise = _promise(saved, best, audit, rows) if saved else None
 
+    with watch.step("explanation", "Looking where the model looked"):
+        looked = explainer(file)
     with watch.step("page", "Writing the page"):
-        wrong = np.flatnonzero(best.probabilities.argmax(1) != dataset.labels)
-        surest = wrong[np.argsort(-best.probabilities.max(1)[wrong], kind="stable")][:_MOST_MISTAKES]
+        predicted, confidence = best.probabilities.argmax(1), best.probabilities.max(1)
+        by_confidence = np.argsort(-confidence, kind="stable")
+        right = (predicted == dataset.labels)[by_confidence]
+        surest, least = by_confidence[~right], by_confidence[right][::-1]
         record = page.evaluation_record(
             dataset=dataset,
             model={"path": file.as_posix(), "sha256": digest(file)},
@@ -150,7 +158,9 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
             evaluation=best,
             unseen=unseen,
             calibration=calibration,
-            mistakes=surest,
+            mistakes=surest[:_MOST_MISTAKES],
+            uncertain=least[: max(0, _FEW - len(surest))],
+            one_view=looked.one_view if looked else None,
             leaks=pairs,
             drift=drift,
             promise=promise,
@@ -165,6 +175,9 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         shutil.rmtree(folder / PICTURES, ignore_errors=True)
         for index in page.pictured(record):
             keep_picture(folder, index, photos[index])
+        if looked:
+            for index in page.explained(record):
+                keep_picture(folder, index, looked.explain(photos[index], int(predicted[index])), "cam")
         for pair in page.shown_leaks(record):
             _copy_picture(run, pair["train_index"], folder, pair["index"])
         write_text(folder / "predictions.csv", page.predictions_table(dataset, best, record))

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,9 @@ from tl_toolkit.core.console import note, output
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.references import run_folder, run_of
-from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file, thumbnail
 from tl_toolkit.datasets.images import decode_image
-from tl_toolkit.evaluation.explanations import grad_cam, overlay
+from tl_toolkit.pipeline.explaining import explainer
 from tl_toolkit.pipeline.predicting import load_model, model_file
 from tl_toolkit.sections.document import render
 
@@ -48,9 +46,6 @@ class ServeOptions:
 
 _NEIGHBOURS = 6
 
-Explain = Callable[[np.ndarray, int], np.ndarray]
-"""A photo uint8 (h, w, 3) and a class -> the photo with where the model looked, uint8 (h, w, 3)."""
-
 
 def serve(options: ServeOptions) -> None:
     """Serve until SIGINT or SIGTERM.
@@ -63,10 +58,12 @@ def serve(options: ServeOptions) -> None:
 
         from tl_toolkit.inference import web
     except ModuleNotFoundError as error:
-        raise UserError(f"{error.name} is missing: pip install 'tl_toolkit[serve]'.") from error
+        raise UserError(
+            f"Serving needs packages that are not installed ({error.name}): pip install '.[serve]'"
+        ) from error
     listening = _listening(options)
     path = model_file(options.model)
-    classifier, explain, near = load_model(path), explainer(path), neighbours(path)
+    classifier, looked, near = load_model(path), explainer(path), neighbours(path)
     names = classifier.classes_.tolist()
 
     def answer(data: bytes, wanted: bool) -> web.Answer:
@@ -74,8 +71,8 @@ def serve(options: ServeOptions) -> None:
         [said] = classifier.predict(photo, threshold=options.threshold)
         found = near(photo) if wanted and near else []
         picture = None
-        if wanted and explain:
-            picture = thumbnail(explain(photo, names.index(said.label)), side=512, quality=80)
+        if wanted and looked:
+            picture = thumbnail(looked.explain(photo, names.index(said.label)), side=512, quality=80)
         return web.Answer(
             label=said.answer,
             top=[
@@ -92,7 +89,13 @@ def serve(options: ServeOptions) -> None:
     title = run_folder(options.model)
     style = "".join((templates / name).read_text(encoding="utf-8") for name in ("style.css", "serve.css"))
     content = web.Content(
-        page=render("serve.html.j2", names=names, title=f"{title.parent.name}/{title.name}", **limits),
+        page=render(
+            "serve.html.j2",
+            names=names,
+            title=f"{title.parent.name}/{title.name}",
+            one_view=bool(looked and looked.one_view),
+            **limits,
+        ),
         docs=lambda document: render("serve_docs.html.j2", document=document, **limits),
         style=style,
         script=(templates / "serve.js").read_text(encoding="utf-8"),
@@ -140,37 +143,6 @@ def neighbours(path: Path) -> Callable[[np.ndarray], list[tuple[str, str]]] | No
         return [(label, picture) for label, picture in pictures if picture]
 
     return near
-
-
-def explainer(path: Path) -> Explain | None:
-    """What shows where a ``.keras`` model, or the one beside ``path``, looked; None where it cannot be shown.
-
-    Behind average pooling and linear heads Grad-CAM is exact by their mean kernel.
-    """
-    file = path.parent / "model.keras"
-    if not file.exists():
-        return None
-    tf, k = tensorflow(), keras()
-    model = k.saving.load_model(file)
-    maps = [layer for layer in model.layers if layer.name.startswith("maps_")]
-    if not maps:
-        # Whole networks, which have no heads on maps.
-        return None
-    seen = k.Model(model.inputs[0], [layer.output for layer in maps])
-    n_classes = len(model.get_layer("label").get_vocabulary())
-    kernel = np.asarray(model.get_layer("heads").kernel)
-    mean = kernel.reshape(len(kernel), -1, n_classes).mean(1)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
-    def look(photos: Any) -> Any:
-        return seen(photos, training=False)
-
-    def explain(photo: np.ndarray, wanted: int) -> np.ndarray:
-        several = look(photo[None])
-        several = several if isinstance(several, list | tuple) else [several]
-        return overlay(photo, grad_cam([one.numpy()[0] for one in several], mean[:, wanted], photo.shape[:2]))
-
-    return explain
 
 
 def _blank() -> bytes:

@@ -53,6 +53,8 @@ def evaluation_record(
     unseen: Evaluation | None,
     calibration: Any,
     mistakes: np.ndarray,
+    uncertain: np.ndarray,
+    one_view: bool | None,
     leaks: Any,
     drift: Mapping[str, Any] | None,
     promise: Any,
@@ -71,6 +73,9 @@ def evaluation_record(
         evaluation, calibration: Of all photos.
         unseen: Of those that do not leak; None where all or none do.
         mistakes: Indices of those to show.
+        uncertain: Of photos classified rightly to show, the least certain first.
+        one_view: Whether the model averages several views, of which the plain one is shown where it looked at; None
+            where it cannot be shown where it looked.
         leaks: Pairs; ``train`` counts in ``kept``.
         drift: ``n`` photos, drift of ``features`` and ``shares``, and ``remoteness``.
         promise: The score on photos that do not leak, against that of the run.
@@ -131,7 +136,12 @@ def evaluation_record(
             ],
             "promise": promise,
             "missing": {"leaks": why, "drift": why, "promise": no_promise},
-            "analysis": {"calibration": calibration, "mistakes": mistakes},
+            "analysis": {
+                "calibration": calibration,
+                "mistakes": mistakes,
+                "uncertain": uncertain,
+                "one_view": one_view,
+            },
             "environment": environment(),
         }
     )
@@ -246,10 +256,15 @@ def shown_leaks(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return (record["leaks"] or {"pairs": []})["pairs"][:SHOWN]
 
 
+def explained(record: Mapping[str, Any]) -> list[int]:
+    """The photos of which the page shows where the model looked."""
+    return [*record["analysis"]["mistakes"], *record["analysis"]["uncertain"]]
+
+
 def pictured(record: Mapping[str, Any]) -> list[int]:
     """The photos whose thumbnails the page shows."""
     listed = [one["index"] for one in (*shown_leaks(record), *(record["far"] or [])[:SHOWN])]
-    return sorted({*record["analysis"]["mistakes"], *listed})
+    return sorted({*explained(record), *listed})
 
 
 def predictions_table(dataset: Dataset, evaluation: Evaluation, record: Mapping[str, Any]) -> str:

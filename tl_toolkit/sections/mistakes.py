@@ -1,4 +1,4 @@
-"""The mistakes themselves, the most confident first."""
+"""The mistakes themselves, the most confident first; where an evaluation has few, what was least certain as well."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tl_toolkit.sections.document import Section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
-    """A photo that was classified wrongly.
+class Shown:
+    """A photo, and what was said of it.
 
     Attributes:
         probability: Of the class predicted.
@@ -31,12 +31,19 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistakes:
-    """Those that are shown, of ``total``; ``classes`` are the true classes among them."""
+    """Those that are shown, of ``total``; ``classes`` are the true classes among them.
 
-    shown: tuple[Mistake, ...]
+    Attributes:
+        uncertain: Photos classified rightly, the least certain first.
+        one_view: Whether the model averages several views, and where it looked is shown of the plain one.
+    """
+
+    shown: tuple[Shown, ...]
     total: int
     n_scored: int
     classes: tuple[str, ...]
+    uncertain: tuple[Shown, ...]
+    one_view: bool
 
 
 def compute(saved: SavedRun) -> Mistakes | None:
@@ -45,23 +52,28 @@ def compute(saved: SavedRun) -> Mistakes | None:
         return None
     names = saved.class_names
     predicted = saved.probabilities.argmax(1)
-    shown = [
-        Mistake(
-            path=saved.paths[i],
-            true=names[saved.labels[i]],
-            predicted=names[predicted[i]],
-            probability=float(saved.probabilities[i, predicted[i]]),
-            true_probability=float(saved.probabilities[i, saved.labels[i]]),
-            picture=saved.picture(i),
-            cam=saved.picture(i, "cam"),
+    shown, uncertain = (
+        tuple(
+            Shown(
+                path=saved.paths[i],
+                true=names[saved.labels[i]],
+                predicted=names[predicted[i]],
+                probability=float(saved.probabilities[i, predicted[i]]),
+                true_probability=float(saved.probabilities[i, saved.labels[i]]),
+                picture=saved.picture(i),
+                cam=saved.picture(i, "cam"),
+            )
+            for i in indices
         )
-        for i in saved.analysis["mistakes"]
-    ]
+        for indices in (saved.analysis["mistakes"], saved.analysis.get("uncertain", ()))
+    )
     return Mistakes(
-        shown=tuple(shown),
+        shown=shown,
         total=int(np.count_nonzero(predicted != saved.labels)),
         n_scored=len(saved.labels),
         classes=tuple(sorted({mistake.true for mistake in shown})),
+        uncertain=uncertain,
+        one_view=bool(saved.analysis.get("one_view")),
     )
 
 

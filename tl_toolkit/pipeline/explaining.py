@@ -1,0 +1,18 @@
+"""What shows where the model of a file looks: for the server, and for evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tl_toolkit.core.runtime import keras
+from tl_toolkit.evaluation.explanations import Explainer, explainer_of
+
+
+def explainer(path: Path) -> Explainer | None:
+    """Of a ``.keras`` file, or of the ``model.keras`` beside a file of another format, which cannot be looked into.
+
+    Returns:
+        None where there is no such file, or it has no maps to be seen in.
+    """
+    file = path if path.suffix == ".keras" else path.parent / "model.keras"
+    return explainer_of(keras().saving.load_model(file)) if file.exists() else None
