@@ -23,6 +23,8 @@ from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import TrainingConfig
+from tl_toolkit.core.thumbnails import picture_file, thumbnail
+from tl_toolkit.evaluation.explanations import explainer_of
 from tl_toolkit.networks.base import Network
 from tl_toolkit.pipeline.baseline import baseline_settings
 from tl_toolkit.pipeline.training_settings import settings_of
@@ -94,6 +96,15 @@ def test_a_training_leaves_a_scored_model_and_its_report(pictures: Path, tmp_pat
     said = dict(zip(run["dataset"]["class_names"], np.asarray(model(photo[None])["probabilities"])[0], strict=True))
     for name, probability in said.items():
         assert probability == pytest.approx(float(predictions[0][f"p_{name}"]), abs=1e-3)
+    # It is the one that is shown where it looked at what it mistook.
+    looked = explainer_of(model)
+    mistakes = [i for i, row in enumerate(predictions) if row["label"] != row["predicted"]]
+    assert looked
+    assert mistakes
+    for index in mistakes:
+        photo = np.asarray(Image.open(pictures / predictions[index]["path"]).convert("RGB"))
+        seen = looked.explain(photo, run["dataset"]["class_names"].index(predictions[index]["predicted"]))
+        assert picture_file(folder, index, "cam").read_bytes() == thumbnail(seen)
     curves = json.loads((folder / "trainings" / "fold-0" / "curves.json").read_text())
     assert len(curves["loss"]) == len(curves["val_loss"]) == 4
     assert list((folder / "tensorboard" / "fold-0").glob("events*"))
@@ -107,7 +118,10 @@ def test_cross_validation_scores_every_photo_and_trains_the_model_on_all(
     pictures: Path, tmp_path: Path, small: None
 ) -> None:
     outcome = pipeline.train(options(pictures, tmp_path, cross_validate=True))
-    assert len(rows_of(outcome.folder / "predictions.csv")) == 30
+    predictions = rows_of(outcome.folder / "predictions.csv")
+    assert len(predictions) == 30
+    mistakes = {i for i, row in enumerate(predictions) if row["label"] != row["predicted"]}
+    assert {i for i in range(30) if picture_file(outcome.folder, i, "cam").exists()} == mistakes
     names = [training["name"] for training in outcome.run["training"]["trainings"]]
     assert names == ["fold-0", "fold-1", "fold-2", "final"]
 

@@ -16,14 +16,15 @@ from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
-from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
+from tl_toolkit.core.records import Evaluation, ExportedModel
 from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.settings import FINE_TUNED, TrainingConfig
 from tl_toolkit.evaluation.curves import epochs_to_look
+from tl_toolkit.evaluation.explanations import explainer_of
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters.classifiers import classifier_of_networks
-from tl_toolkit.pipeline.analysing import keep_pictures, largest_class, of_predictions, without_twins
+from tl_toolkit.pipeline.analysing import keep_overlays, keep_pictures, largest_class, of_predictions, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
 from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
 from tl_toolkit.pipeline.fitting import tables_of, trainer_of
@@ -146,7 +147,7 @@ def _train(
     with watch.step("export", "Exporting the model"):
         exports = _export(folder, trainer, done[-1], prepared, tests, options.export)
     with watch.step("analysis", "Looking into the result: calibration, mistakes"):
-        _analyse(folder, prepared, part, scored, best, done[0], config, smoke=options.smoke)
+        _analyse(folder, trainer, prepared, tests, best, done, config, smoke=options.smoke)
     with watch.step("report", "Writing the report"):
         write_text(folder / "predictions.csv", record.predictions_table(part, outer[scored], best))
         run = record.training_record(
@@ -243,21 +244,22 @@ def _export(
 
 def _analyse(
     folder: Path,
+    trainer: Trainer,
     prepared: Prepared,
-    part: Dataset,
-    scored: np.ndarray,
+    tests: list[np.ndarray],
     best: Evaluation,
-    first: Trained,
+    done: list[Trained],
     config: TrainingConfig,
     *,
     smoke: bool,
 ) -> None:
-    """Write ``analysis.json`` and thumbnails of the photos that the report shows."""
-    outer, groups = prepared.splits.outer, prepared.audit.groups
-    largest = largest_class(prepared.dataset.labels, outer)[scored]
-    found: dict[str, Any] = of_predictions(
-        best, part, largest, outer[scored], groups[scored], resamples=100 if smoke else 2000
-    )
+    """Write ``analysis.json`` and pictures of the photos that the report shows."""
+    rows = np.flatnonzero(np.any(tests, axis=0))
+    outer, groups = prepared.splits.outer, prepared.audit.groups[rows]
+    largest = largest_class(prepared.dataset.labels, outer)[rows]
+    part = prepared.dataset.select(rows)
+    found: dict[str, Any] = of_predictions(best, part, largest, outer[rows], groups, resamples=100 if smoke else 2000)
+    first = done[0]
     looks = epochs_to_look(len(first.curves))
     at = [epoch - 1 for epoch in looks]
     found["curves"] = {
@@ -274,5 +276,12 @@ def _analyse(
     }
     if config.network == FINE_TUNED:
         found["weights"] = {backbone.name: backbone.licence for backbone, _ in resolve(config.backbone)}
-    found["twins"] = keep_pictures(folder, prepared, found, np.flatnonzero(scored))
+    found["twins"] = keep_pictures(folder, prepared, found, rows)
+    # Where the very network looked that made the mistake: in a cross-validation, that of the photo's fold.
+    for test, trained in zip(tests, done, strict=False):
+        if len(own := found["mistakes"][test[rows[found["mistakes"]]]]):
+            looked = explainer_of(classifier_of_networks([trainer.model(trained)], part.class_names))
+            if looked:
+                found["one_view"] = looked.one_view
+                keep_overlays(folder, prepared, looked, own, rows, best)
     write_json(folder / "analysis.json", plain(found))
