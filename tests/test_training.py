@@ -20,7 +20,7 @@ from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.training.checkpoints import Predictions, Scratch
 from tl_toolkit.training.compiling import optimizer_of, sample_weights, targets
-from tl_toolkit.training.courses import Trained
+from tl_toolkit.training.courses import Course, Trained
 from tl_toolkit.training.fitting import Trainer, epochs
 from tl_toolkit.training.inputs import ViewPixels, batches
 from tl_toolkit.training.monitoring import Curves, overfits
@@ -413,6 +413,27 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path, shared: Traine
     again = shared.train(CONFIG, ROWS, folder=tmp_path)
     assert again.curves.seconds == first.curves.seconds
     assert_same(again, first)
+
+
+def test_what_was_predicted_with_last_is_not_trained_again(shared: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, one = shared.train(CONFIG, ROWS), trainer()
+    [(_, said)] = one.fit([Job(config=CONFIG, train=ROWS, test=~ROWS)])
+    epochs: list[int] = []
+    real = Course.epoch
+
+    def counted(course: Course) -> bool:
+        epochs.append(1)
+        return real(course)
+
+    monkeypatch.setattr(Course, "epoch", counted)
+    again = one.train(CONFIG, ROWS)
+    assert not epochs
+    assert_same(again, whole)
+    np.testing.assert_array_equal(one.probabilities(again, ~ROWS), said)
+    # Others are.
+    assert one.train(CONFIG, ~ROWS).curves.loss != whole.curves.loss
+    assert one.train(replace(CONFIG, epochs=1), ROWS).curves.loss != whole.curves.loss
+    assert len(epochs) == CONFIG.epochs + 1
 
 
 @pytest.mark.parametrize("what", ["settings", "rows", "data", "changed byte", "cut", "empty"])

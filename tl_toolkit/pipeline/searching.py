@@ -180,13 +180,14 @@ def _search(
 
             resamples = 200 if options.smoke else 2000
             folds = min(splits.n_inner, space.scored_folds or splits.n_inner)
-            best = scored("search winners", nested.outer_predictions(fit, members, splits))
             if space.reference.network in NETWORKS:
                 # Kept from run to run, and what the baseline of another run is, too.
                 said = outer_trainings(space.reference, prepared, trainer, display).probabilities
             else:
                 said = nested.outer_predictions(fit, [[space.reference]] * splits.n_outer, splits)
             reference = scored("reference settings", said)
+            # After the reference: a network that was trained last need not be trained again to be exported.
+            best = scored("search winners", nested.outer_predictions(fit, members, splits))
             comparison = compare(best, reference, groups[rows], resamples=resamples)
         late = options.timeout is not None and watch.total() >= options.timeout
         hurry = late or found.stopped in ("timeout", "interrupted")

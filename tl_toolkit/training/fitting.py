@@ -80,6 +80,8 @@ class Trainer:
         self._kept = kept
         self._program: Program | None = None
         self._structure: TrainingConfig | None = None
+        # The last training that was predicted with: on an official test set it is the one that is exported, too.
+        self._latest: tuple[str, Trained] | None = None
 
     def train(
         self,
@@ -112,6 +114,9 @@ class Trainer:
         """
         checkpoint = folder / "checkpoint.npz" if folder else None
         owner = self.identity(config, rows, watched)
+        if not folder and not logs and self._latest and self._latest[0] == owner:
+            advance(config.epochs)
+            return self._latest[1]
         course = self._course(config, rows, watched, load(checkpoint, owner) if checkpoint else None)
         advance(len(course.curves))
         board = Board(logs) if logs else None
@@ -185,6 +190,8 @@ class Trainer:
                     trained = self._look(job, until, advance, expired)
                     if trained.stopped == "deadline":
                         return
+                    if until == job.config.epochs:
+                        self._latest = self.identity(job.config, job.train), trained
                     said = self.probabilities(trained, job.test)
                     if self._kept:
                         self._kept.put(owner, said)
