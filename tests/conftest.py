@@ -13,10 +13,15 @@ from typing import Any
 
 import pytest
 from browser import find_chromium, started
+from hypothesis import settings
 from playwright.sync_api import Browser
 
 from tl_toolkit.core.records import ExportedModel
 from tl_toolkit.datasets.sample import draw
+
+# On a machine that has other things to do, any example may take longer than hypothesis allows.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CLASSES = ("Beauty", "Games", "Home")
 OF_NETWORKS = {
@@ -58,10 +63,11 @@ class Finished:
     stderr: str
 
 
-def command(*words: str, timeout: float = 400) -> Finished:
+def command(*words: str, timeout: float = 400, where: Path | None = None) -> Finished:
     """Run ``python -m tl_toolkit.<words>`` as a user would, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", f"tl_toolkit.{words[0]}", *words[1:]],
+        cwd=where,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -116,9 +122,10 @@ class SmokeRun:
 
 @pytest.fixture(scope="session")
 def smoke_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """``search <pictures> --smoke`` with the default space, as a user would run it."""
+    """``search pictures --smoke --keep-thumbnails`` with the default space, as a user would run it beside them."""
     out = tmp_path_factory.mktemp("reports")
-    finished = command("search", str(pictures), "--smoke", "--out", str(out))
+    words = ("search", pictures.name, "--smoke", "--keep-thumbnails", "--out", str(out))
+    finished = command(*words, where=pictures.parent)
     assert finished.code == 0, finished.stderr
     [folder] = (out / "pictures").iterdir()
     return SmokeRun(folder, finished)

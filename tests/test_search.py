@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +23,7 @@ import pytest
 from conftest import CLASSES, SmokeRun
 from PIL import Image
 
-from tl_toolkit import doctor, pipeline, report, search
+from tl_toolkit import doctor, pipeline, predict, report, search
 from tl_toolkit.__main__ import COMMANDS
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets.sample import draw
@@ -44,6 +47,7 @@ class TestWhatARunLeaves:
         pictures = {name for name in names if name.startswith("pictures/")}
         assert pictures
         assert all(name.endswith(".webp") for name in pictures)
+        assert {name for name in pictures if "-train" in name} == {f"pictures/{i:05d}-train.webp" for i in range(30)}
         assert names - pictures == {
             "analysis.json",
             "pictures",
@@ -66,6 +70,13 @@ class TestWhatARunLeaves:
     def test_run_json_keeps_to_its_schema(self, smoke_run: SmokeRun) -> None:
         jsonschema.Draft202012Validator.check_schema(SCHEMA)
         jsonschema.validate(run_of(smoke_run.folder), SCHEMA)
+
+    def test_the_run_knows_where_its_photos_are_and_what_is_passed_on_does_not(
+        self, smoke_run: SmokeRun, pictures: Path
+    ) -> None:
+        assert run_of(smoke_run.folder)["dataset"]["argument"] == str(pictures)
+        for name in ("index.html", "model/model_card.md"):
+            assert str(pictures) not in (smoke_run.folder / name).read_text()
 
     def test_the_schema_lists_every_setting(self) -> None:
         fields = set(TrainingConfig.__dataclass_fields__)
@@ -119,16 +130,33 @@ class TestWhatARunLeaves:
         assert study.best_value == run_of(smoke_run.folder)["search"]["best_inner_score"]
         assert len(study.trials[0].user_attrs["fold_scores"]) == 2
 
-    def test_the_terminal_ends_with_lines_that_work_as_they_stand(
+    def test_the_terminal_ends_with_a_line_that_works_as_it_stands(
+        self,
+        smoke_run: SmokeRun,
+        tmp_path: Path,
+        pictures: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        *lines, last = smoke_run.finished.stdout.splitlines()
+        assert any(line.startswith("accuracy") for line in lines)
+        assert lines[-1] == f"Report: {smoke_run.folder / 'index.html'}"
+        shutil.copy(next((pictures / "Games").iterdir()), tmp_path / "photo.jpg")
+        monkeypatch.chdir(tmp_path)
+        said, python, option, module, *words = shlex.split(last)
+        assert (said, python, option, module) == ("Predict:", "python", "-m", "tl_toolkit.predict")
+        assert predict.main(words) == 0
+        [row] = csv.DictReader(capsys.readouterr().out.splitlines())
+        assert row["path"] == "photo.jpg"
+        assert row["label"] in CLASSES
+
+    def test_the_lines_in_the_report_work_without_this_package(
         self, smoke_run: SmokeRun, tmp_path: Path, pictures: Path
     ) -> None:
-        lines = smoke_run.finished.stdout.splitlines()
-        assert any(line.startswith("accuracy") for line in lines)
-        assert f"Report: {smoke_run.folder / 'index.html'}" in lines
-        photo = next((pictures / "Games").iterdir())
-        Image.open(photo).save(tmp_path / "photo.jpg")
-        # Without this package: the file must not need it.
-        script = "import sys; sys.modules['tl_toolkit'] = None\n" + "\n".join(line.strip() for line in lines[-3:])
+        shutil.copytree(smoke_run.folder / "model", tmp_path / "model")
+        shutil.copy(next((pictures / "Games").iterdir()), tmp_path / "photo.jpg")
+        [lines] = re.findall("<pre>(import keras.*?)</pre>", (smoke_run.folder / "index.html").read_text(), re.DOTALL)
+        script = f"import sys; sys.modules['tl_toolkit'] = None\n{html.unescape(lines)}"
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
         )
@@ -173,6 +201,7 @@ def test_ctrl_c_after_scoring_costs_the_analysis_only(
     run = quick(pictures, quick_space, tmp_path, trials=2)
     [folder] = (tmp_path / "pictures").iterdir()
     assert run_of(folder) == run
+    assert not (folder / "pictures").exists()  # without --keep-thumbnails, those of the analysis alone
     assert "This run kept no records for: The mistakes" in (folder / "index.html").read_text()
     assert "Interrupted: the report goes without the analysis." in capsys.readouterr().err
 
@@ -250,9 +279,9 @@ def test_a_diverged_trial_is_shown_as_failed(pictures: Path, tmp_path: Path) -> 
 
 
 def test_the_page_says_that_it_is_of_a_smoke_run_and_asks_nobody_for_anything(smoke_run: SmokeRun) -> None:
-    html = (smoke_run.folder / "index.html").read_text()
-    assert "A smoke run" in html
-    assert not re.search(r"""(src|href)=["'](https?:)?//|url\((https?:)?//|@import""", html)
+    page = (smoke_run.folder / "index.html").read_text()
+    assert "A smoke run" in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//|url\((https?:)?//|@import""", page)
 
 
 def bad(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
