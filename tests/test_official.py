@@ -208,6 +208,7 @@ def test_the_page_says_what_was_scored(searched: pipeline.Outcome) -> None:
     assert "never on both sides" not in page
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_fine_tuning_begins_with_the_best_head_of_the_search(
     searched: pipeline.Outcome, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

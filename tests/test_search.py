@@ -187,6 +187,7 @@ def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str
     return pipeline.search(pipeline.SearchOptions(**options)).run
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_ctrl_c_after_scoring_costs_the_analysis_only(
     pictures: Path,
     quick_space: Path,
