@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.exporters import parity
 from tl_toolkit.exporters.base import opened
+
+# A shell has what it starts in the background ignore Ctrl-C, and what that starts ignores it, too: commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # On a machine that has other things to do, any example may take longer than hypothesis allows.
 settings.register_profile("untimed", deadline=None)

@@ -394,7 +394,7 @@ def test_help_answers_at_once_and_without_tensorflow() -> None:
             "heavy = {'tensorflow', 'keras', 'optuna', 'albumentations', 'sklearn'} & set(sys.modules)\n"
             "sys.exit(str(heavy) if heavy or code else 0)"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
         assert "usage:" in done.stdout
 
@@ -407,7 +407,7 @@ def test_the_report_is_made_again_without_tensorflow_and_photos(smoke_run: Smoke
         "import sys\nfor name in ('tensorflow', 'keras', 'ai_edge_litert'): sys.modules[name] = None\n"
         f"from tl_toolkit import report; sys.exit(report.main([{str(smoke_run.folder)!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert index.read_text() == before
 
