@@ -72,7 +72,7 @@ class Finished:
     stderr: str
 
 
-def command(*words: str, timeout: float = 400, where: Path | None = None) -> Finished:
+def command(*words: str, timeout: float = 1200, where: Path | None = None) -> Finished:
     """Run ``python -m tl_toolkit.<words>`` as a user would, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", f"tl_toolkit.{words[0]}", *words[1:]],
