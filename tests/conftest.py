@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import find_chromium, started
+from hypothesis import settings
 from playwright.sync_api import Browser
 
+from tl_toolkit import pipeline
 from tl_toolkit.core.records import ExportedModel
+from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.datasets.sample import draw
+from tl_toolkit.exporters import parity
+from tl_toolkit.exporters.base import opened
+
+# A shell has what it starts in the background ignore Ctrl-C, and what that starts ignores it, too: commands under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# On a machine that has other things to do, any example may take longer than hypothesis allows.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CLASSES = ("Beauty", "Games", "Home")
 OF_NETWORKS = {
@@ -58,10 +72,11 @@ class Finished:
     stderr: str
 
 
-def command(*words: str, timeout: float = 400) -> Finished:
+def command(*words: str, timeout: float = 1200, where: Path | None = None) -> Finished:
     """Run ``python -m tl_toolkit.<words>`` as a user would, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", f"tl_toolkit.{words[0]}", *words[1:]],
+        cwd=where,
         capture_output=True,
         text=True,
         timeout=timeout,
@@ -106,6 +121,26 @@ def scored_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tl_toolkit.pipeline.searching.export_final", lambda *_: [model])
 
 
+@pytest.fixture
+def measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Model files are compared with the pipeline in this process, which has TensorFlow, not in a new one for each.
+
+    It is for tests in which a command runs once more: that it asks a new process, another test of it shows.
+    """
+
+    def measure(exporter: Any, folder: Path, photos: Sequence[Path], expected: np.ndarray) -> parity.Parity:
+        predict, _ = opened(folder / exporter.path)
+        said = np.concatenate([predict(decode_image(photo, max_side=None)[None]) for photo in photos])
+        return parity.Parity(
+            max_difference=float(np.abs(said - expected).max()),
+            agreement=float((said.argmax(1) == expected.argmax(1)).mean()),
+            checked=len(said),
+            milliseconds=1.0,
+        )
+
+    monkeypatch.setattr(parity, "measure", measure)
+
+
 @dataclass(frozen=True)
 class SmokeRun:
     """The main job, done once for all tests that look at what it leaves."""
@@ -116,9 +151,10 @@ class SmokeRun:
 
 @pytest.fixture(scope="session")
 def smoke_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> SmokeRun:
-    """``search <pictures> --smoke`` with the default space, as a user would run it."""
+    """``search pictures --smoke --keep-thumbnails`` with the default space, as a user would run it beside them."""
     out = tmp_path_factory.mktemp("reports")
-    finished = command("search", str(pictures), "--smoke", "--out", str(out))
+    words = ("search", pictures.name, "--smoke", "--keep-thumbnails", "--out", str(out))
+    finished = command(*words, where=pictures.parent)
     assert finished.code == 0, finished.stderr
     [folder] = (out / "pictures").iterdir()
     return SmokeRun(folder, finished)
@@ -160,6 +196,14 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Explored:
     folder = out / "planted" / "exploration"
     record = json.loads((folder / "exploration.json").read_text())
     return Explored(folder, finished, record, (folder / "index.html").read_text())
+
+
+@pytest.fixture(scope="session")
+def rediscovered(pictures: Path, quick_space: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Rediscovery:
+    """The command, done once for all tests that look at what it leaves."""
+    out = tmp_path_factory.mktemp("rediscoveries")
+    options = {"engines": ("optuna",), "smoke": True, "trials": 3, "out": out, "command": "rediscover"}
+    return pipeline.rediscover(pipeline.RediscoveryOptions(dataset=str(pictures), space=str(quick_space), **options))
 
 
 @pytest.fixture(scope="session")

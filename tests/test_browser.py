@@ -82,12 +82,8 @@ def exploration_page(explored: Explored) -> Path:
 
 
 @pytest.fixture(scope="session")
-def rediscovery_page(pictures: Path, quick_space: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("rediscoveries")
-    options = pipeline.RediscoveryOptions(
-        dataset=str(pictures), space=str(quick_space), engines=("optuna",), trials=3, smoke=True, out=out
-    )
-    return pipeline.rediscover(options).page
+def rediscovery_page(rediscovered: pipeline.Rediscovery) -> Path:
+    return rediscovered.page
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from PIL import Image
 from tl_toolkit import evaluate, pipeline
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.prints import FILE, SAMPLE, TrainingPrints, featured, load_prints, save_prints
+from tl_toolkit.core.thumbnails import TRAIN, kept_picture
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.datasets.leaks import pixel_digest
 from tl_toolkit.datasets.sample import draw
@@ -70,6 +71,13 @@ class TestWhatIsLeft:
         assert evaluated.folder.name == f"fresh-by-{smoke_run.folder.name}"
         names = {path.name for path in evaluated.folder.iterdir()}
         assert names == {"index.html", "evaluation.json", "predictions.csv", "pictures"}
+
+    def test_training_photos_are_shown_beside_what_leaks(self, evaluated: Evaluated, smoke_run: SmokeRun) -> None:
+        page = (evaluated.folder / "index.html").read_text()
+        for pair in evaluated.record["leaks"]["pairs"]:
+            kept = kept_picture(smoke_run.folder, pair["train_index"], TRAIN)
+            assert kept
+            assert kept in page
 
     def test_the_record_keeps_to_its_schema(self, evaluated: Evaluated) -> None:
         jsonschema.Draft202012Validator.check_schema(SCHEMA)
@@ -151,6 +159,25 @@ class TestEdges:
         jsonschema.validate(found.record, SCHEMA)
         assert (found.record["run"], found.record["promise"]) == (None, None)
         assert found.page.parent.name == "single-by-alone"
+
+    def test_leaks_are_found_by_hashes_where_features_are_few(
+        self, evaluated: Evaluated, smoke_run: SmokeRun, pictures: Path, tmp_path: Path
+    ) -> None:
+        run, photos = tmp_path / "few", tmp_path / "photos"
+        shutil.copytree(smoke_run.folder, run)
+        kept = load_prints(run)
+        assert kept
+        save_prints(run, replace(kept, featured=kept.featured[:5], features=kept.features[:5]))
+        shutil.copytree(evaluated.photos, photos)
+        Image.open(pictures / "Home" / "03.jpg").save(photos / "Home" / "compressed.jpg", quality=60)
+        found = judged(run, photos, tmp_path, ignore_unknown=True)
+        jsonschema.validate(found.record, SCHEMA)
+        kinds = {pair["path"]: (pair["kind"], pair["train_path"]) for pair in found.record["leaks"]["pairs"]}
+        assert found.record["leaks"]["by_hash_alone"]
+        assert kinds["Home/copied.jpg"] == ("file", "Beauty/01.jpg")
+        assert kinds["Beauty/lossless.png"] == ("pixels", "Beauty/02.jpg")
+        assert kinds["Home/compressed.jpg"] == ("near", "Home/03.jpg")
+        assert "mirrored or cropped ones are not found" in found.page.read_text()
 
     def test_unknown_classes_are_named(self, evaluated: Evaluated, smoke_run: SmokeRun, tmp_path: Path) -> None:
         (tmp_path / "few" / "beauty").mkdir(parents=True)

@@ -15,6 +15,7 @@ import pytest
 from conftest import CLASSES, Finished, SmokeRun, command
 from test_search import SCHEMA, run_of
 
+from tl_toolkit import export
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import sha256
 from tl_toolkit.core.runtime import keras, tensorflow
@@ -57,16 +58,18 @@ def test_all_formats_pass_and_are_in_the_records(exported: tuple[Path, Finished]
     assert all(sha256(folder / "model" / name) == digest for name, digest in run["model_files"].items())
 
 
-def test_eight_bits_pass_or_leave_nothing_but_the_reason(exported: tuple[Path, Finished]) -> None:
+def test_eight_bits_pass_or_leave_nothing_but_the_reason(
+    exported: tuple[Path, Finished], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, _ = exported
-    done = command("export", str(folder), "--format", "litert_int8")
+    code = export.main([str(folder), "--format", "litert_int8"])
     [found] = [one for one in run_of(folder)["exports"] if one["format"] == "litert_int8"]
     file = folder / "model" / "model_int8.tflite"
-    if done.code == 0:
+    if code == 0:
         assert found["agreement"] >= parity.AGREEMENT
         assert file.stat().st_size < 0.5 * (folder / "model" / "model.tflite").stat().st_size
     else:
-        assert done.code == 1, done.stderr
+        assert code == 1, capsys.readouterr().err
         assert "rounding to 8 bits costs this network too much" in found["error"]
         assert not file.exists()
     assert (folder / "model" / "model.tflite").exists()
@@ -171,13 +174,15 @@ def test_scripts_differ_in_how_they_load_only() -> None:
 
 
 class TestWhatTheUserCanMend:
-    def test_no_such_format(self, smoke_run: SmokeRun) -> None:
-        assert "Did you mean 'onnx'?" in command("export", str(smoke_run.folder), "--format", "onxn").stderr
+    def test_no_such_format(self, smoke_run: SmokeRun, capsys: pytest.CaptureFixture[str]) -> None:
+        assert export.main([str(smoke_run.folder), "--format", "onxn"]) == 2
+        assert "Did you mean 'onnx'?" in capsys.readouterr().err
 
-    def test_photos_that_are_elsewhere(self, smoke_run: SmokeRun, tmp_path: Path) -> None:
-        done = command("export", str(smoke_run.folder), "--format", "litert", "--photos", str(tmp_path))
-        assert done.code == 2
-        assert "--photos FOLDER" in done.stderr
+    def test_photos_that_are_elsewhere(
+        self, smoke_run: SmokeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert export.main([str(smoke_run.folder), "--format", "litert", "--photos", str(tmp_path)]) == 2
+        assert "--photos FOLDER" in capsys.readouterr().err
 
     def test_a_file_that_is_no_model(self, tmp_path: Path) -> None:
         (tmp_path / "model.h5").write_bytes(b"")

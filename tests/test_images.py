@@ -506,5 +506,5 @@ def test_damaged_metadata_do_not_clutter_the_terminal(tmp_path: Path) -> None:
         "except BrokenImageError: print('broken')\n"
     )
     command = [sys.executable, "-W", "always", "-c", script, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
     assert (done.stdout, done.stderr) == ("(40, 61, 3)\nbroken\n", "")

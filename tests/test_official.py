@@ -225,12 +225,15 @@ def test_the_page_shows_duplicates_of_both_parts(searched: pipeline.Outcome, arr
     assert np.abs(shown - arrays.pixels[PER_CLASS - 1]).mean() < 10
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_fine_tuning_begins_with_the_best_head_of_the_search(
     searched: pipeline.Outcome, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
     settings = {"epochs": 1, "frozen_layers": 0.9, "learning_rate": 1e-7, "test_time_views": 1}
-    options = pipeline.TrainOptions(dataset="arrays", fine_tune=searched.folder, settings=settings, out=tmp_path)
+    options = pipeline.TrainOptions(
+        dataset="arrays", fine_tune=searched.folder.parent / "latest", settings=settings, out=tmp_path
+    )
     outcome = pipeline.train(options)
     jsonschema.validate(
         json.loads((outcome.folder / "run.json").read_text()),

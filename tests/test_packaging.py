@@ -43,7 +43,7 @@ def test_a_wheel_finds_its_own_files(wheel: Path, tmp_path: Path) -> None:
         env={"PYTHONPATH": str(wheel), "PATH": "", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

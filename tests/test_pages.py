@@ -485,7 +485,7 @@ class TestCommand:
             "assert not {'tensorflow', 'keras', 'optuna', 'albumentations'} & set(sys.modules)\n"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
         )
         assert done.returncode == 0, done.stderr
 

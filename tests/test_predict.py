@@ -372,26 +372,33 @@ class TestHowItEnds:
         process.stdin.close()
         assert json.loads(process.stdout.readline())["label"] in CLASSES
         process.stdout.close()
-        assert process.wait(60) == 0
+        assert process.wait(200) == 0
         said = process.stderr.read().decode()
         process.stderr.close()
         assert "Traceback" not in said
         assert "Broken" not in said
 
     def test_ctrl_c(self, model_file: Path, photos: list[Path], tmp_path: Path) -> None:
-        target = tmp_path / "said.csv"
+        target, part = tmp_path / "said.csv", tmp_path / "said.csv.part"
+        target.write_text("what was said before")
         process = started(model_file, "-", "--out", target)
         assert process.stdin
         process.stdin.write(b"".join(os.fsencode(path) + b"\n" for path in photos * 3000))
         process.stdin.close()
-        # The file appears under another name when the model is loaded.
-        end = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < end:
+        end = time.monotonic() + 200
+        while not (part.exists() and part.stat().st_size) and time.monotonic() < end:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         process.stdin = None
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=200)
         assert process.returncode == 130, said
-        assert said.decode().splitlines()[-1] == "Error: Interrupted."
+        assert said.decode().splitlines()[-1] == f"Error: Interrupted: what was said so far is in {part}."
         assert b"Traceback" not in said
-        assert list(tmp_path.iterdir()) == []
+        assert target.read_text() == "what was said before"
+        assert set(tmp_path.iterdir()) == {target, part}
+        text = part.read_text()
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert text.endswith("\n")
+        assert [row["path"] for row in rows] == [str(path) for path in (photos * 3000)[: len(rows)]]
+        assert {row["label"] for row in rows} <= set(CLASSES)
+        assert 0 < len(rows) < 90_000

@@ -198,18 +198,13 @@ def options(pictures: Path, space: Path, out: Path, **other: Any) -> pipeline.Re
     return pipeline.RediscoveryOptions(dataset=str(pictures), space=str(space), out=out, command="rediscover", **given)
 
 
-@pytest.fixture(scope="module")
-def done(pictures: Path, quick_space: Path, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Rediscovery:
-    return pipeline.rediscover(options(pictures, quick_space, tmp_path_factory.mktemp("rediscoveries")))
-
-
 def trials_of(found: pipeline.Rediscovery) -> list[dict[str, str]]:
     with (found.page.parent / "trials.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_every_trial_is_in_the_table_and_none_is_the_reference(done: pipeline.Rediscovery) -> None:
-    trials = trials_of(done)
+def test_every_trial_is_in_the_table_and_none_is_the_reference(rediscovered: pipeline.Rediscovery) -> None:
+    trials = trials_of(rediscovered)
     assert len(trials) == 2 * 4 * 3  # seeds, studies, trials
     assert {trial["engine"] for trial in trials} == {"optuna"}
     assert {trial["seed"] for trial in trials} == {"0", "100"}
@@ -218,16 +213,16 @@ def test_every_trial_is_in_the_table_and_none_is_the_reference(done: pipeline.Re
     assert len(shown) == len(trials)  # no study repeats another
 
 
-def test_the_record_agrees_with_the_table(done: pipeline.Rediscovery) -> None:
-    record = json.loads((done.page.parent / "rediscovery.json").read_text(encoding="utf-8"))
-    assert record == done.record
+def test_the_record_agrees_with_the_table(rediscovered: pipeline.Rediscovery) -> None:
+    record = json.loads((rediscovered.page.parent / "rediscovery.json").read_text(encoding="utf-8"))
+    assert record == rediscovered.record
     targets = record["reference"]["targets"]
     assert list(targets) == record["splits"]["studies"] == ["outer-0", "outer-1", "outer-2", "final"]
     for search in record["searches"]:
         for course in search["courses"]:
             scores = [
                 float(trial["score"])
-                for trial in trials_of(done)
+                for trial in trials_of(rediscovered)
                 if (int(trial["seed"]), trial["study"]) == (search["seed"], course["study"])
             ]
             assert course["best_so_far"] == np.maximum.accumulate(scores).tolist()
@@ -239,44 +234,49 @@ def test_the_record_agrees_with_the_table(done: pipeline.Rediscovery) -> None:
     assert engine["differences"]["macro_f1"]["value"] == pytest.approx(np.mean(single))
 
 
-def test_the_landscape_holds_the_reference_with_its_own_score(done: pipeline.Rediscovery) -> None:
-    cells = {(cell["learning_rate"], cell["momentum"]): cell["score"] for cell in done.record["landscape"]}
-    assert len(cells) == len(done.record["landscape"])
-    assert cells[0.01, 0.7] == pytest.approx(done.record["reference"]["targets"]["final"]["score"])
+def test_the_landscape_holds_the_reference_with_its_own_score(rediscovered: pipeline.Rediscovery) -> None:
+    cells = {(cell["learning_rate"], cell["momentum"]): cell["score"] for cell in rediscovered.record["landscape"]}
+    assert len(cells) == len(rediscovered.record["landscape"])
+    assert cells[0.01, 0.7] == pytest.approx(rediscovered.record["reference"]["targets"]["final"]["score"])
 
 
-def test_the_page_shows_every_figure(done: pipeline.Rediscovery) -> None:
-    text = done.page.read_text(encoding="utf-8")
+def test_the_page_shows_every_figure(rediscovered: pipeline.Rediscovery) -> None:
+    text = rediscovered.page.read_text(encoding="utf-8")
     assert text.count('<svg role="img"') == 4
-    assert page.answer(done.record) in text
-    assert page.build(done.page.parent).read_text(encoding="utf-8") == text
+    assert page.answer(rediscovered.record) in text
+    assert page.build(rediscovered.page.parent).read_text(encoding="utf-8") == text
 
 
-def test_the_answer_tells_the_worst_first_and_leaves_no_engine_out(done: pipeline.Rediscovery) -> None:
-    [engine] = done.record["engines"]
+def test_the_answer_tells_the_worst_first_and_leaves_no_engine_out(rediscovered: pipeline.Rediscovery) -> None:
+    [engine] = rediscovered.record["engines"]
     engines = [
         engine | {"engine": name, "verdict": verdict}
         for name, verdict in (("a", "better"), ("b", "worse"), ("c", "within noise"), ("d", "worse"))
     ]
-    said = page.answer(done.record | {"engines": engines})
+    said = page.answer(rediscovered.record | {"engines": engines})
     assert said == "Settings found blind, against SGD 0.01 / 0.7: worse (b and d); within noise (c); better (a)."
     alone = [engine | {"verdict": None, "median": median} for median in (2, None)]
-    assert page.answer(done.record | {"engines": alone[:1]}) == "Blind searches come near SGD 0.01 / 0.7 with optuna."
-    assert page.answer(done.record | {"engines": alone[1:]}) == "No engine comes near SGD 0.01 / 0.7."
-    assert page.answer(done.record | {"engines": []}) == "No search was finished."
+    assert (
+        page.answer(rediscovered.record | {"engines": alone[:1]})
+        == "Blind searches come near SGD 0.01 / 0.7 with optuna."
+    )
+    assert page.answer(rediscovered.record | {"engines": alone[1:]}) == "No engine comes near SGD 0.01 / 0.7."
+    assert page.answer(rediscovered.record | {"engines": []}) == "No search was finished."
 
 
-def test_a_reference_that_is_as_good_as_guessing_is_called_so(done: pipeline.Rediscovery) -> None:
-    record = copy.deepcopy(done.record)
+def test_a_reference_that_is_as_good_as_guessing_is_called_so(rediscovered: pipeline.Rediscovery) -> None:
+    record = copy.deepcopy(rediscovered.record)
     for target in record["reference"]["targets"].values():
         assert 0 < target["blind"] < target["score"]
         target["blind"] = target["score"] - 0.9 * target["standard_error"]
     assert page.answer(record).endswith("matching it proves little.")
-    assert "matching it" not in page.answer(done.record)
+    assert "matching it" not in page.answer(rediscovered.record)
 
 
-def test_a_page_of_searches_of_unequal_length_and_of_diverged_cells_is_whole(done: pipeline.Rediscovery) -> None:
-    record = copy.deepcopy(done.record)
+def test_a_page_of_searches_of_unequal_length_and_of_diverged_cells_is_whole(
+    rediscovered: pipeline.Rediscovery,
+) -> None:
+    record = copy.deepcopy(rediscovered.record)
     record["searches"][0]["courses"][-1]["best_so_far"] = [None, 0.5]
     record["landscape"][0]["score"] = None
     text = page.render(record)
@@ -286,13 +286,13 @@ def test_a_page_of_searches_of_unequal_length_and_of_diverged_cells_is_whole(don
 
 
 def test_the_same_seed_finds_the_same(
-    done: pipeline.Rediscovery, pictures: Path, quick_space: Path, tmp_path: Path
+    rediscovered: pipeline.Rediscovery, pictures: Path, quick_space: Path, tmp_path: Path
 ) -> None:
     again = pipeline.rediscover(options(pictures, quick_space, tmp_path))
     for part in ("reference", "landscape"):
-        assert again.record[part] == done.record[part]
+        assert again.record[part] == rediscovered.record[part]
     same = [{**trial, "seconds": ""} for trial in trials_of(again)]
-    assert same == [{**trial, "seconds": ""} for trial in trials_of(done)]
+    assert same == [{**trial, "seconds": ""} for trial in trials_of(rediscovered)]
 
 
 def test_fewer_studies_are_compared_on_their_own_folds(pictures: Path, quick_space: Path, tmp_path: Path) -> None:
@@ -357,13 +357,13 @@ def test_mistakes_are_told_in_a_line(
 
 
 def test_the_terminal_ends_with_what_each_engine_found(
-    done: pipeline.Rediscovery, capsys: pytest.CaptureFixture[str]
+    rediscovered: pipeline.Rediscovery, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rediscover.tell(done)
+    rediscover.tell(rediscovered)
     said = capsys.readouterr().out
     assert "optuna" in said
-    assert done.record["engines"][0]["verdict"].split()[0] in said
-    assert str(done.page) in said.replace("\n", "")
+    assert rediscovered.record["engines"][0]["verdict"].split()[0] in said
+    assert str(rediscovered.page) in said.replace("\n", "")
 
 
 def test_engines_are_named_with_commas() -> None:

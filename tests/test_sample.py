@@ -64,7 +64,7 @@ def test_same_picture_twice_and_in_another_process() -> None:
     code += f"print(*[digest(*key) for key in {wanted}])"
     here = [digest(*key) for key in wanted]
     assert here == [digest(*key) for key in wanted]
-    output, errors = python(code, PYTHONHASHSEED="7").communicate(timeout=60)
+    output, errors = python(code, PYTHONHASHSEED="7").communicate(timeout=200)
     assert output.split() == here, errors
 
 
@@ -173,7 +173,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "sample"
     writers = [python(WRITE, str(folder), "8") for _ in range(2)]
     for writer in writers:
-        output, errors = writer.communicate(timeout=60)
+        output, errors = writer.communicate(timeout=200)
         assert writer.returncode == 0, errors
         assert output.strip() == str(folder)
     assert len(files_in(folder)) == 11
@@ -184,7 +184,7 @@ def test_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     # A limit on the size of files makes the system refuse a write within a picture, as a full disk does.
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))\n"
     writer = python(limit + WRITE, str(tmp_path / "data" / "sample"), "12")
-    _, errors = writer.communicate(timeout=60)
+    _, errors = writer.communicate(timeout=200)
     assert writer.returncode != 0
     assert "UserError: The sample pictures cannot be written to" in errors
     assert not list((tmp_path / "data").iterdir())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +21,10 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import CLASSES, SmokeRun
-from PIL import Image
 
-from tl_toolkit import doctor, pipeline, report, search
+from tl_toolkit import doctor, pipeline, predict, report, search
 from tl_toolkit.__main__ import COMMANDS
 from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
 
 SCHEMA = json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text())
@@ -44,6 +45,7 @@ class TestWhatARunLeaves:
         pictures = {name for name in names if name.startswith("pictures/")}
         assert pictures
         assert all(name.endswith(".webp") for name in pictures)
+        assert {name for name in pictures if "-train" in name} == {f"pictures/{i:05d}-train.webp" for i in range(30)}
         assert names - pictures == {
             "analysis.json",
             "pictures",
@@ -66,6 +68,13 @@ class TestWhatARunLeaves:
     def test_run_json_keeps_to_its_schema(self, smoke_run: SmokeRun) -> None:
         jsonschema.Draft202012Validator.check_schema(SCHEMA)
         jsonschema.validate(run_of(smoke_run.folder), SCHEMA)
+
+    def test_the_run_knows_where_its_photos_are_and_what_is_passed_on_does_not(
+        self, smoke_run: SmokeRun, pictures: Path
+    ) -> None:
+        assert run_of(smoke_run.folder)["dataset"]["argument"] == str(pictures)
+        for name in ("index.html", "model/model_card.md"):
+            assert str(pictures) not in (smoke_run.folder / name).read_text()
 
     def test_the_schema_lists_every_setting(self) -> None:
         fields = set(TrainingConfig.__dataclass_fields__)
@@ -119,16 +128,33 @@ class TestWhatARunLeaves:
         assert study.best_value == run_of(smoke_run.folder)["search"]["best_inner_score"]
         assert len(study.trials[0].user_attrs["fold_scores"]) == 2
 
-    def test_the_terminal_ends_with_lines_that_work_as_they_stand(
+    def test_the_terminal_ends_with_a_line_that_works_as_it_stands(
+        self,
+        smoke_run: SmokeRun,
+        tmp_path: Path,
+        pictures: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        *lines, last = smoke_run.finished.stdout.splitlines()
+        assert any(line.startswith("accuracy") for line in lines)
+        assert lines[-1] == f"Report: {smoke_run.folder / 'index.html'}"
+        shutil.copy(next((pictures / "Games").iterdir()), tmp_path / "photo.jpg")
+        monkeypatch.chdir(tmp_path)
+        said, python, option, module, *words = shlex.split(last)
+        assert (said, python, option, module) == ("Predict:", "python", "-m", "tl_toolkit.predict")
+        assert predict.main(words) == 0
+        [row] = csv.DictReader(capsys.readouterr().out.splitlines())
+        assert row["path"] == "photo.jpg"
+        assert row["label"] in CLASSES
+
+    def test_the_lines_in_the_report_work_without_this_package(
         self, smoke_run: SmokeRun, tmp_path: Path, pictures: Path
     ) -> None:
-        lines = smoke_run.finished.stdout.splitlines()
-        assert any(line.startswith("accuracy") for line in lines)
-        assert f"Report: {smoke_run.folder / 'index.html'}" in lines
-        photo = next((pictures / "Games").iterdir())
-        Image.open(photo).save(tmp_path / "photo.jpg")
-        # Without this package: the file must not need it.
-        script = "import sys; sys.modules['tl_toolkit'] = None\n" + "\n".join(line.strip() for line in lines[-3:])
+        shutil.copytree(smoke_run.folder / "model", tmp_path / "model")
+        shutil.copy(next((pictures / "Games").iterdir()), tmp_path / "photo.jpg")
+        [lines] = re.findall("<pre>(import keras.*?)</pre>", (smoke_run.folder / "index.html").read_text(), re.DOTALL)
+        script = f"import sys; sys.modules['tl_toolkit'] = None\n{html.unescape(lines)}"
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
         )
@@ -159,6 +185,7 @@ def quick(pictures: Path, quick_space: Path, out: Path, **more: Any) -> dict[str
     return pipeline.search(pipeline.SearchOptions(**options)).run
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_ctrl_c_after_scoring_costs_the_analysis_only(
     pictures: Path,
     quick_space: Path,
@@ -173,6 +200,7 @@ def test_ctrl_c_after_scoring_costs_the_analysis_only(
     run = quick(pictures, quick_space, tmp_path, trials=2)
     [folder] = (tmp_path / "pictures").iterdir()
     assert run_of(folder) == run
+    assert not (folder / "pictures").exists()  # without --keep-thumbnails, those of the analysis alone
     assert "This run kept no records for: The mistakes" in (folder / "index.html").read_text()
     assert "Interrupted: the report goes without the analysis." in capsys.readouterr().err
 
@@ -250,109 +278,9 @@ def test_a_diverged_trial_is_shown_as_failed(pictures: Path, tmp_path: Path) -> 
 
 
 def test_the_page_says_that_it_is_of_a_smoke_run_and_asks_nobody_for_anything(smoke_run: SmokeRun) -> None:
-    html = (smoke_run.folder / "index.html").read_text()
-    assert "A smoke run" in html
-    assert not re.search(r"""(src|href)=["'](https?:)?//|url\((https?:)?//|@import""", html)
-
-
-def bad(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a command with these arguments ends with."""
-    assert search.main(arguments) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1
-    return lines[0]
-
-
-class TestBadInput:
-    @pytest.fixture(autouse=True)
-    def elsewhere(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        monkeypatch.chdir(tmp_path)
-
-    def test_no_such_data_set(self, capsys: pytest.CaptureFixture[str]) -> None:
-        line = bad(["slahs"], capsys)
-        assert "Did you mean 'slash'?" in line
-        assert "slash_sample" in line
-
-    def test_no_such_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
-        assert "There is no folder" in bad(["nowhere/at/all"], capsys)
-
-    def test_an_empty_folder(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (tmp_path / "empty").mkdir()
-        assert "is empty" in bad([str(tmp_path / "empty")], capsys)
-
-    def test_one_class_only(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (tmp_path / "data" / "only").mkdir(parents=True)
-        Image.new("RGB", (64, 64)).save(tmp_path / "data" / "only" / "a.png")
-        assert "Only one class" in bad([str(tmp_path / "data")], capsys)
-
-    def test_a_file_named_as_a_data_set(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8 not much of a photo")
-        assert "is a file" in bad([str(tmp_path / "photo.jpg")], capsys)
-
-    def test_nothing_that_can_be_read(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for name in ("a", "b"):
-            (tmp_path / "data" / name).mkdir(parents=True)
-            (tmp_path / "data" / name / "broken.jpg").write_bytes(b"broken")
-        assert "None of the 2 files" in bad([str(tmp_path / "data")], capsys)
-
-    def test_a_class_with_fewer_photos_than_folds(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        for name, count in (("Games", 3), ("Home", 9)):
-            (tmp_path / "data" / name).mkdir(parents=True)
-            for number in range(1, count + 1):
-                draw(name, number).save(tmp_path / "data" / name / f"{number}.png")
-        assert "Class 'Games' has 3" in bad([str(tmp_path / "data"), "--out", str(tmp_path / "out")], capsys)
-        assert list((tmp_path / "out" / "data").iterdir()) == []
-
-    @pytest.mark.parametrize(
-        ("content", "rule"),
-        [
-            (
-                "metric: macro_f1\ntrials: 2\nparameters: {colour: {low: 0, high: 1}}\nreference: {}\n",
-                ":3: Unknown field",
-            ),
-            (
-                "metric: macro_f1\ntrials: 2\nparameters: {learning_rate: {low: 1.0, high: 0.1}}\nreference: {}\n",
-                ":3: low <= high must hold",
-            ),
-            (
-                "metric: macro_f1\ntrials: 2\nparameters: {backbone: {choices: [resnet1]}}\nreference: {}\n",
-                "Unknown backbone 'resnet1'",
-            ),
-        ],
-    )
-    def test_an_impossible_space(
-        self, content: str, rule: str, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        (tmp_path / "mine.yaml").write_text(content)
-        assert rule in bad([str(pictures), "--space", str(tmp_path / "mine.yaml")], capsys)
-
-    def test_no_place_for_the_run(self, tmp_path: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        (tmp_path / "file").write_text("in the way")
-        assert "No run folder can be made" in bad([str(pictures), "--out", str(tmp_path / "file")], capsys)
-
-    def test_options_that_cannot_be(self, capsys: pytest.CaptureFixture[str]) -> None:
-        for words in (["--trials", "0"], ["--folds", "1"], ["--timeout", "-5"], ["--metric", "auc"], ["--seed", "-1"]):
-            with pytest.raises(SystemExit) as ended:
-                search.main(["slash", *words])
-            assert ended.value.code == 2
-        assert "must be at least" in capsys.readouterr().err
-
-    def test_a_full_disk_leaves_nothing_behind(
-        self, tmp_path: Path, pictures: Path, quick_space: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True, check=False
-        )
-        if mounted.returncode:
-            pytest.skip("this user may not make a small disk")
-        try:
-            assert search.main([str(pictures), "--space", str(quick_space), "--out", str(disk)]) == 2
-            assert "No space left on device" in capsys.readouterr().err.splitlines()[-1]
-            assert [path for path in disk.rglob("*") if path.is_file()] == []
-        finally:
-            subprocess.run(["umount", str(disk)], check=True)
+    page = (smoke_run.folder / "index.html").read_text()
+    assert "A smoke run" in page
+    assert not re.search(r"""(src|href)=["'](https?:)?//|url\((https?:)?//|@import""", page)
 
 
 def test_help_answers_at_once_and_without_tensorflow() -> None:
@@ -364,7 +292,7 @@ def test_help_answers_at_once_and_without_tensorflow() -> None:
             "heavy = {'tensorflow', 'keras', 'optuna', 'albumentations', 'sklearn'} & set(sys.modules)\n"
             "sys.exit(str(heavy) if heavy or code else 0)"
         )
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr
         assert "usage:" in done.stdout
 
@@ -377,7 +305,7 @@ def test_the_report_is_made_again_without_tensorflow_and_photos(smoke_run: Smoke
         "import sys\nfor name in ('tensorflow', 'keras', 'ai_edge_litert'): sys.modules[name] = None\n"
         f"from tl_toolkit import report; sys.exit(report.main([{str(smoke_run.folder)!r}]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
     assert index.read_text() == before
 

@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page, expect
 from tl_toolkit import load_model, serve
 from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.runtime import keras, tensorflow
-from tl_toolkit.core.thumbnails import TRAIN, keep_picture, kept_picture
+from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.evaluation.explanations import overlay
 from tl_toolkit.exporters.classifiers import classifier_of_heads
@@ -362,15 +362,16 @@ def test_the_nearest_training_photo_of_one_of_them_is_itself(
     folder = tmp_path / "run"
     shutil.copytree(smoke_run.folder, folder)
     model = folder / "model" / "model.keras"
-    assert neighbours(model) is None  # the run keeps no thumbnails
     prints = load_prints(folder)
     assert prints is not None
-    photos = {int(i): decode_image(pictures / prints.paths[i]) for i in prints.featured[:9]}
-    for index, photo in photos.items():
-        keep_picture(folder, index, photo, TRAIN)
+    for index in prints.featured[9:]:
+        picture_file(folder, int(index), TRAIN).unlink()
     near = neighbours(model)
     assert near is not None
-    for index, photo in photos.items():
-        found = near(photo)
+    for index in map(int, prints.featured[:9]):
+        found = near(decode_image(pictures / prints.paths[index]))
         assert len(found) == 6
         assert found[0] == (prints.class_names[prints.labels[index]], kept_picture(folder, index, TRAIN))
+    for index in prints.featured[:9]:
+        picture_file(folder, int(index), TRAIN).unlink()
+    assert neighbours(model) is None  # as of a run that keeps no thumbnails

@@ -114,6 +114,7 @@ def test_a_training_leaves_a_scored_model_and_its_report(pictures: Path, tmp_pat
     assert "nested cross-validation" not in page
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_cross_validation_scores_every_photo_and_trains_the_model_on_all(
     pictures: Path, tmp_path: Path, small: None
 ) -> None:
@@ -126,6 +127,7 @@ def test_cross_validation_scores_every_photo_and_trains_the_model_on_all(
     assert names == ["fold-0", "fold-1", "fold-2", "final"]
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_an_interrupted_training_goes_on_to_the_same_end(
     pictures: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +154,7 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
         pipeline.train(options(pictures, tmp_path, cross_validate=True, resume=folder))
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_a_training_that_ran_out_of_time_goes_on_where_it_was_cut(
     pictures: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +212,7 @@ def test_mistakes_end_with_one_line(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("measured_here")
 class TestMainJob:
     def test_the_baseline_and_the_leak_are_in_the_report(
         self,

@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="P",
         help="answer 'unsure' below this probability, 0..1 (default: 0)",
     )
-    made.add_argument("--out", type=Path, metavar="FILE", help="write the results into this file")
+    made.add_argument("--out", type=Path, metavar="FILE", help="write the results into this file, whole")
     return made
 
 
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
             # Who reads has had enough, as `head` has: no mistake. Python must not write the rest when it ends, either.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except KeyboardInterrupt as interrupt:
-            raise KeyboardInterrupt("Interrupted.") from interrupt
+            raise KeyboardInterrupt(str(interrupt) or "Interrupted.") from interrupt
 
     return ended(command) or (1 if broken else 0)
 

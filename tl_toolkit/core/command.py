@@ -101,7 +101,7 @@ def ended(command: Callable[[], None]) -> int:
 
 
 def tell(run: Mapping[str, Any], folder: Path) -> None:
-    """The last lines on the terminal: the score, where the report is, and how to use the model."""
+    """The last lines on the terminal: the score, where the report is, and how to predict with the model."""
     from rich.text import Text
 
     output = console.output
@@ -123,9 +123,4 @@ def tell(run: Mapping[str, Any], folder: Path) -> None:
             Text(f"LEAKING, not a score: the original protocol would claim accuracy {claimed:.3f}", style="bold red")
         )
     output.print(Text(f"Report: {folder / 'index.html'}"))
-    output.print(Text("Use the model:"))
-    model = str(folder / "model" / "model.keras")
-    load = f"model = keras.saving.load_model({model!r})"
-    output.print(Text(f"  import keras, numpy; from PIL import Image, ImageOps; {load}"))
-    output.print(Text('  photo = ImageOps.exif_transpose(Image.open("photo.jpg")).convert("RGB")'))
-    output.print(Text("  photo.thumbnail((512, 512)); print(model(numpy.asarray(photo)[None]))"))
+    output.print(Text(f"Predict: python -m tl_toolkit.predict {shlex.quote(str(folder))} photo.jpg"))

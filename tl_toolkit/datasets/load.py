@@ -31,8 +31,7 @@ def load_dataset(name: str, *, data_dir: Path | None = None, allow_sample: bool 
     """
     if name in REGISTRY:
         return REGISTRY.get(name)(data_dir, allow_sample)
-    path = Path(name).expanduser()
-    if path.exists() or len(path.parts) > 1:
+    if path := named_path(name):
         return folder(path)
     listed = os.environ.get(slash.DATA_VARIABLE, "").split(os.pathsep)
     for parent in [*([data_dir] if data_dir else []), *(Path(entry).expanduser() for entry in listed if entry)]:
@@ -40,6 +39,12 @@ def load_dataset(name: str, *, data_dir: Path | None = None, allow_sample: bool 
             return folder(parent / name)
     unknown = str(UnknownNameError("data set", name, REGISTRY))
     raise UserError(f"{unknown} Or name a folder that holds one folder of photos per class.")
+
+
+def named_path(name: str) -> Path | None:
+    """The path that the name of a data set means; None for a registered name, and for one that is to be looked up."""
+    path = Path(name).expanduser()
+    return path if name not in REGISTRY and (path.exists() or len(path.parts) > 1) else None
 
 
 def folder(path: Path) -> Dataset:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tl_toolkit.datasets.load import named_path
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
@@ -31,8 +33,12 @@ class DataOptions:
 
     @property
     def asked(self) -> dict[str, str | None]:
-        """How the data set was named, to find it again."""
-        return {"argument": self.dataset, "data_dir": str(self.data_dir) if self.data_dir else None}
+        """How the data set was named, to find it again: paths are absolute, as that may be from another folder."""
+        path = named_path(self.dataset)
+        return {
+            "argument": str(path.absolute()) if path else self.dataset,
+            "data_dir": str(self.data_dir.expanduser().absolute()) if self.data_dir else None,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,7 +14,6 @@ from typing import IO, Any
 
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
-from tl_toolkit.core.files import written_whole
 from tl_toolkit.core.references import run_folder
 from tl_toolkit.core.runs import Stopwatch
 from tl_toolkit.datasets.images import SUFFIXES, decode_image
@@ -115,7 +115,8 @@ def predict(options: PredictOptions) -> Tally:
 
     Raises:
         UserError: there is no such model, or no photo.
-        KeyboardInterrupt: Ctrl-C; what was written to standard output stays, a file is not left behind.
+        KeyboardInterrupt: Ctrl-C; what was written to standard output stays. ``out`` is not touched; what would have
+            become it is kept beside it, as ``<out>.part``, with a line for each of the first photos.
         BrokenPipeError: who reads standard output has had enough.
     """
     watch = Stopwatch()
@@ -166,8 +167,20 @@ def _results(out: Path | None) -> Iterator[IO[bytes]]:
         return
     if out.is_dir():
         raise UserError(f"{out} is a folder: name a file with --out.")
-    with written_whole(out) as file:
-        yield file
+    part = out.with_name(f"{out.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(out)
+    except BaseException as error:
+        # Lines are written whole, and there is no cache that would answer the same photos again at once.
+        if isinstance(error, KeyboardInterrupt) and part.stat().st_size:
+            raise KeyboardInterrupt(f"Interrupted: what was said so far is in {part}.") from error
+        part.unlink(missing_ok=True)
+        raise
 
 
 def _layout(out: Path | None) -> str:
