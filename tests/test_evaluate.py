@@ -19,11 +19,12 @@ from PIL import Image
 from tl_toolkit import evaluate, pipeline
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.prints import FILE, SAMPLE, TrainingPrints, featured, load_prints, save_prints
-from tl_toolkit.core.thumbnails import TRAIN, kept_picture
+from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file, thumbnail
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.datasets.leaks import pixel_digest
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
+from tl_toolkit.pipeline.explaining import explainer
 
 SCHEMA = json.loads((resources.files("tl_toolkit.core") / "evaluation.schema.json").read_text())
 NEW = range(15, 20)
@@ -120,6 +121,32 @@ class TestWhatIsLeft:
         assert set(evaluated.record["evaluation"]["per_class"]) == {"Beauty", "Home"}
         assert "Classes without a photo here: Games" in (evaluated.folder / "index.html").read_text()
 
+    def test_mistakes_and_the_least_certain_have_pictures_of_where_the_model_looked(
+        self, evaluated: Evaluated, smoke_run: SmokeRun
+    ) -> None:
+        with (evaluated.folder / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        confidence = np.array([max(float(row[f"p_{name}"]) for name in CLASSES) for row in rows])
+        right = np.array([row["label"] == row["predicted"] for row in rows])
+        found = evaluated.record["analysis"]
+        mistakes, uncertain = found["mistakes"], found["uncertain"]
+        assert set(mistakes) == set(np.flatnonzero(~right).tolist())
+        assert set(uncertain) == set(np.flatnonzero(right).tolist())  # of 12 photos, all
+        assert (np.diff(confidence[uncertain]) >= 0).all()
+        looked = explainer(smoke_run.folder / "model" / "model.keras")
+        assert looked
+        assert found["one_view"] is looked.one_view is False
+        page = (evaluated.folder / "index.html").read_text()
+        for index in (*mistakes, *uncertain):
+            address = kept_picture(evaluated.folder, index, "cam")
+            assert address
+            assert address in page
+        index = [*mistakes, *uncertain][0]
+        photo = decode_image(evaluated.photos / rows[index]["path"])
+        expected = thumbnail(looked.explain(photo, CLASSES.index(rows[index]["predicted"])))
+        difference = decode_image(picture_file(evaluated.folder, index, "cam")).astype(int) - decode_image(expected)
+        assert np.abs(difference).mean() < 2
+
     def test_what_is_left_out_is_said(self, evaluated: Evaluated) -> None:
         assert evaluated.record["left_out"] == {"Strange": 1}
         assert [one["path"] for one in evaluated.record["quarantined"]] == ["Home/broken.jpg"]
@@ -151,6 +178,7 @@ class TestEdges:
         assert (found.record["leaks"], found.record["drift"], found.record["far"]) == (None, None, None)
         assert "kept nothing of its training photos" in found.verdicts["Leaks"]
         assert found.record["promise"]["verdict"] == "within"
+        assert kept_picture(found.page.parent, 0, "cam")
         assert "too narrow" in found.verdicts["Note"]
 
         alone = tmp_path / "alone.keras"

@@ -43,6 +43,17 @@ def test_photos_that_training_leaves_whole_are_resized_as_tensorflow_does(graph:
     np.testing.assert_allclose(graph(photos), tensorflow().image.resize(photos, (SIDE, SIDE)), atol=2e-4)
 
 
+@pytest.mark.parametrize("side", [96, 224])
+def test_compiled_it_is_as_exact_as_rounding_to_grey_levels_needs(side: int) -> None:
+    """Networks learn from whole grey levels, and an error of 1e-3 takes hundreds of pixels of a photo to another."""
+    tf, k = tensorflow(), keras()
+    photos = k.Input((None, None, 3), dtype="uint8")
+    model = k.Model(photos, preprocessing.resized(photos, side))
+    compiled = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    for size in ((272, 408), (325, 488), (496, 331)):
+        np.testing.assert_allclose(compiled(noise(*size)), tf.image.resize(noise(*size), (side, side)), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("height", "width"), [(513, 512), (400, 600), (3000, 4000), (4001, 2999), (1500, 2), (1, 1025), (512, 700)]
 )

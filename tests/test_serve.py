@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import http.client
 import io
@@ -25,7 +26,7 @@ from conftest import CLASSES, SmokeRun
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from tl_toolkit import load_model, serve
+from tl_toolkit import load_model, pipeline, serve
 from tl_toolkit.core.prints import load_prints
 from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file
@@ -207,6 +208,13 @@ class TestPrograms:
 
 
 class TestHowItBeginsAndEnds:
+    def test_packages_that_are_missing_are_the_users_to_install(
+        self, model_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+        assert serve.main([str(model_file)]) == 2
+        assert "(uvicorn): pip install '.[serve]'" in capsys.readouterr().err
+
     def test_a_port_that_is_taken_is_the_users_to_mend(
         self, serving: Serving, model_file: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -354,6 +362,37 @@ class TestOverlays:
         expected = overlay(photo, total / total.max()).astype(int)
         assert not looked.one_view
         assert np.abs(looked.explain(photo, 1).astype(int) - expected).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("given", "several"),
+    [
+        ({"network": "slash_cnn"}, False),
+        ({"backbone": "efficientnet_lite0@64", "settings": {"test_time_views": 2}}, True),
+    ],
+    ids=["from-nothing", "fine-tuned"],
+)
+def test_networks_that_were_trained_are_explained_by_the_server(
+    given: dict[str, Any], several: bool, pictures: Path, photos: list[Path], tmp_path: Path
+) -> None:
+    options = pipeline.TrainOptions(dataset=str(pictures), out=tmp_path, folds=3, smoke=True, **given)
+    folder = pipeline.train(options).folder
+    one = started(folder)
+    try:
+        status, answer = one.predict(photos[0].read_bytes(), path="/predict?explain=true")
+        page = one.ask("GET", "/")[2].decode()
+    finally:
+        one.process.terminate()
+        _, said = one.process.communicate(timeout=60)
+    assert status == 200, said
+    assert ("averages several views" in page) == several
+    shown = decode_image(base64.b64decode(answer["overlay"].partition(",")[2]))
+    looked = explainer(folder / "model" / "model.keras")
+    assert looked
+    expected = looked.explain(decode_image(photos[0]), CLASSES.index(answer["label"]))
+    assert expected.std(axis=(0, 1)).max() > 5  # not the same everywhere
+    # As far as a compressed picture is the same.
+    assert np.abs(shown.astype(int) - expected).mean() < 5
 
 
 def test_the_nearest_training_photo_of_one_of_them_is_itself(
