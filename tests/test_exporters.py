@@ -50,6 +50,7 @@ def test_all_formats_pass_and_are_in_the_records(exported: tuple[Path, Finished]
         assert one["error"] is None
         assert one["checked"] == 30
         assert one["max_difference"] <= parity.TOLERANCE
+        assert one["accuracy_loss"] == 0
         assert f"| {one['format']} |" in (folder / "model" / "model_card.md").read_text()
         assert one["path"] in (folder / "index.html").read_text()
     files = {path.relative_to(folder / "model").as_posix() for path in (folder / "model").rglob("*") if path.is_file()}
@@ -130,7 +131,7 @@ def test_the_check_refuses_what_keras_exports_in_training_mode(tmp_path: Path) -
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     exporter = REGISTRY.get("onnx")
     parity.add_example(exporter, tmp_path)
-    found = parity.measure(exporter, tmp_path, parity.originals(tmp_path, [photo]), expected)
+    found = parity.measure(exporter, tmp_path, parity.originals(tmp_path, [photo]), np.zeros(1, np.int64), expected)
     with pytest.raises(parity.ExportError, match="says other probabilities than the pipeline"):
         parity.judge(exporter, found)
 
@@ -146,7 +147,7 @@ def test_a_file_that_does_not_run_is_told_with_its_reason(tmp_path: Path) -> Non
     parity.add_example(exporter, tmp_path)
     files = parity.originals(tmp_path, [np.zeros((4, 4, 3), np.uint8)])
     with pytest.raises(parity.ExportError, match=r"model\.onnx does not run: .+"):
-        parity.measure(exporter, tmp_path, files, np.zeros((1, 2), np.float32))
+        parity.measure(exporter, tmp_path, files, np.zeros(1, np.int64), np.zeros((1, 2), np.float32))
 
 
 def test_folders_may_be_named_from_where_one_is(
@@ -158,7 +159,8 @@ def test_folders_may_be_named_from_where_one_is(
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     exporter = REGISTRY.get("onnx")
     predict, _ = opened(Path("model") / exporter.path)
-    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), predict(photo[None]))
+    said = predict(photo[None])
+    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), said.argmax(1), said)
     assert found.max_difference < 1e-6
 
 
