@@ -9,6 +9,9 @@ have integer weights. They are nearly all of the size and of the time. What stay
   to 0.61, all convolutions by up to 0.035. In float32 the heads cost 0.2 of 15 MB.
 - Additions between blocks. 14.8 MB, 27 ms of processor time and a largest difference of 0.035 with them and without.
 - The resizing: it multiplies places of up to some thousands, for which 8 bits are too few.
+
+Ranges that are the extremes of all photos, and not their moving average, were no better: 0.051 against 0.045 on the
+default run on the Slash photos.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ def write(path: Path, material: Material) -> None:
         raise ValueError("at least one photo to calibrate on must hold, got none")
     os.environ.setdefault("TQDM_DISABLE", "1")
     from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer.calibrator import CalibrationMode
     from ai_edge_quantizer.qtyping import TFLOperationName
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffers
 
@@ -60,7 +64,9 @@ def write(path: Path, material: Material) -> None:
                         regex=f"^{name}$", operation_name=TFLOperationName.FULLY_CONNECTED, num_bits=8
                     )
             seen = [{"photos": photo[None]} for photo in material.calibration]
-            made.quantize(made.calibrate({"serving_default": seen})).export_model(str(path))
+            # By the profiler: six times as fast as looking at all tensors in Python, and as good.
+            ranges = made.calibrate({"serving_default": seen}, mode=CalibrationMode.CALIBRATION_PROFILER_BASED)
+            made.quantize(ranges).export_model(str(path))
 
 
 EXPORTER = Exporter(
