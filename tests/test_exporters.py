@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
+import venv
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import jsonschema
 import numpy as np
 import pytest
 from conftest import CLASSES, Finished, SmokeRun, command
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from test_search import SCHEMA, run_of
 
 from tl_toolkit import export
@@ -20,15 +26,8 @@ from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import sha256
 from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.exporters import REGISTRY, parity
-from tl_toolkit.exporters.base import opened
-
-REFUSED = (
-    "import runpy, sys\n"
-    "for name in ('tl_toolkit', 'tensorflow', 'keras', 'sklearn', 'optuna'): sys.modules[name] = None\n"
-    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
-"""Runs a script where training's dependencies cannot be imported: a virtual environment would want a network."""
-
+from tl_toolkit.exporters.base import Material, opened
+from tl_toolkit.exporters.classifiers import classifier_of_networks
 
 EXACT = [name for name in REGISTRY if REGISTRY.get(name).exact]
 
@@ -51,6 +50,7 @@ def test_all_formats_pass_and_are_in_the_records(exported: tuple[Path, Finished]
         assert one["error"] is None
         assert one["checked"] == 30
         assert one["max_difference"] <= parity.TOLERANCE
+        assert one["accuracy_loss"] == 0
         assert f"| {one['format']} |" in (folder / "model" / "model_card.md").read_text()
         assert one["path"] in (folder / "index.html").read_text()
     files = {path.relative_to(folder / "model").as_posix() for path in (folder / "model").rglob("*") if path.is_file()}
@@ -58,21 +58,58 @@ def test_all_formats_pass_and_are_in_the_records(exported: tuple[Path, Finished]
     assert all(sha256(folder / "model" / name) == digest for name, digest in run["model_files"].items())
 
 
-def test_eight_bits_pass_or_leave_nothing_but_the_reason(
-    exported: tuple[Path, Finished], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_eight_bits_tell_the_same_classes(exported: tuple[Path, Finished]) -> None:
+    """A run whose classes were lost to rounding as long as its heads were rounded, too."""
     folder, _ = exported
-    code = export.main([str(folder), "--format", "litert_int8"])
+    assert export.main([str(folder), "--format", "litert_int8"]) == 0
     [found] = [one for one in run_of(folder)["exports"] if one["format"] == "litert_int8"]
+    assert found["agreement"] >= parity.AGREEMENT
+    assert found["max_difference"] < 0.1
+    # Of 30 photos: what is told otherwise can be lost or won.
+    assert abs(found["accuracy_loss"]) <= 1 - found["agreement"]
+    assert "accuracy lost" in (folder / "index.html").read_text()
     file = folder / "model" / "model_int8.tflite"
-    if code == 0:
-        assert found["agreement"] >= parity.AGREEMENT
-        assert file.stat().st_size < 0.5 * (folder / "model" / "model.tflite").stat().st_size
-    else:
-        assert code == 1, capsys.readouterr().err
-        assert "rounding to 8 bits costs this network too much" in found["error"]
-        assert not file.exists()
-    assert (folder / "model" / "model.tflite").exists()
+    assert file.stat().st_size < 0.5 * (folder / "model" / "model.tflite").stat().st_size
+    model = keras().saving.load_model(folder / "model" / "model.keras")
+    kernels = [w for layer in model.layers for w in layer.weights if w.name == "kernel"]
+    assert weights_of(file) == {
+        # One scale a channel, of all convolutions and nothing else.
+        ("int8", True): sum(len(kernel.shape) == 4 for kernel in kernels),
+        ("float32", False): 1,
+    }
+
+
+def weights_of(file: Path) -> Counter[tuple[str, bool]]:
+    """(type, whether every channel has a scale of its own) of all kernels in a LiteRT file -> how many there are."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    # Without what would fuse operations: their tensors are all there then.
+    interpreter = Interpreter(str(file), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    tensors = {tensor["index"]: tensor for tensor in interpreter.get_tensor_details()}
+    kernels = [
+        tensors[step["inputs"][1]]
+        for step in interpreter._get_ops_details()
+        if step["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    ]
+    return Counter((np.dtype(one["dtype"]).name, len(one["quantization_parameters"]["scales"]) > 1) for one in kernels)
+
+
+def test_eight_bits_leave_the_last_dense_layer_alone(tmp_path: Path) -> None:
+    k = keras()
+    pixels = k.Input((8, 8, 3))
+    maps = k.layers.Conv2D(4, 3, activation="relu")(pixels)
+    hidden = k.layers.Dense(64, activation="relu")(k.layers.Dense(80, activation="relu")(k.layers.Flatten()(maps)))
+    network = k.Model(pixels, k.layers.Softmax()(k.layers.Dense(3)(hidden)))
+    names = ("a", "b", "c")
+    photos = list(np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), dtype=np.uint8))
+    material = Material(
+        classifier=classifier_of_networks([(network, 8)], names), class_names=names, metadata={}, calibration=photos
+    )
+    file = tmp_path / "model.tflite"
+    REGISTRY.get("litert_int8").write(file, material)
+    assert weights_of(file) == {("int8", True): 3, ("float32", False): 1}
+    with pytest.raises(ValueError, match="at least one photo to calibrate on"):
+        REGISTRY.get("litert_int8").write(tmp_path / "other.tflite", replace(material, calibration=[]))
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -90,19 +127,60 @@ def test_batches_of_any_size_say_what_single_photos_do(exported: tuple[Path, Fin
         np.testing.assert_allclose(said, reference(photos), atol=1e-3)
 
 
+def environment_of(distributions: Sequence[str], folder: Path) -> Path:
+    """The interpreter of a new virtual environment that holds these distributions, what they require, and no more.
+
+    Linked from those installed here, file by file: so it needs no network, and shared folders such as ``google`` bring
+    nothing of others. What starts of itself, ``.pth`` files, is left out.
+    """
+    venv.create(folder, symlinks=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    wanted, linked = [canonicalize_name(name) for name in distributions], set()
+    while wanted:
+        name = wanted.pop()
+        if name in linked:
+            continue
+        linked.add(name)
+        distribution = metadata.distribution(name)
+        for file in distribution.files or []:
+            if file.suffix not in (".pth", ".pyc") and ".." not in file.parts:
+                link = packages / file
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(Path(str(distribution.locate_file(file))).resolve())
+        for requirement in map(Requirement, distribution.requires or []):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted.append(canonicalize_name(requirement.name))
+    return folder / "bin" / "python"
+
+
 @pytest.mark.parametrize("name", ["onnx", "litert", "openvino"])
-def test_scripts_need_neither_this_package_nor_tensorflow(
-    exported: tuple[Path, Finished], name: str, pictures: Path
+def test_scripts_run_in_an_environment_of_their_runtime_alone(
+    exported: tuple[Path, Finished], name: str, pictures: Path, tmp_path: Path
 ) -> None:
-    folder = exported[0]
-    [photo, *_] = json.loads((folder / "model" / "expected.json").read_text())["photos"]
-    words = [str(folder / "model" / f"example_predict_{name}.py"), "--json", str(pictures / photo["path"])]
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", REFUSED, *words], capture_output=True, text=True, timeout=100, check=False
+    python = environment_of(REGISTRY.get(name).runtime, tmp_path / "environment")
+    model = exported[0] / "model"
+
+    def said(*words: str) -> str:
+        # From elsewhere, and without what variables add to the path: this package must not be found by chance.
+        done = subprocess.run(
+            [python, "-I", *words], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    absent = "('tl_toolkit', 'tensorflow', 'keras', 'sklearn', 'optuna', 'albumentations')"
+    found = said("-c", f"from importlib.util import find_spec; print([n for n in {absent} if find_spec(n)])")
+    assert found == "[]\n"
+    photos = json.loads((model / "expected.json").read_text())["photos"]
+    files = [str(pictures / photo["path"]) for photo in photos]
+    answers = [
+        json.loads(line) for line in said(str(model / f"example_predict_{name}.py"), "--json", *files).split("\n")[:-1]
+    ]
+    np.testing.assert_allclose(
+        [answer["probabilities"] for answer in answers],
+        [photo["probabilities"] for photo in photos],
+        atol=parity.TOLERANCE,
     )
-    assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said["label"] == CLASSES[int(np.argmax(photo["probabilities"]))]
 
 
 def test_the_signature_of_files_says_what_that_of_pixels_does(exported: tuple[Path, Finished], pictures: Path) -> None:
@@ -133,7 +211,7 @@ def test_the_check_refuses_what_keras_exports_in_training_mode(tmp_path: Path) -
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     exporter = REGISTRY.get("onnx")
     parity.add_example(exporter, tmp_path)
-    found = parity.measure(exporter, tmp_path, parity.originals(tmp_path, [photo]), expected)
+    found = parity.measure(exporter, tmp_path, parity.originals(tmp_path, [photo]), np.zeros(1, np.int64), expected)
     with pytest.raises(parity.ExportError, match="says other probabilities than the pipeline"):
         parity.judge(exporter, found)
 
@@ -149,7 +227,7 @@ def test_a_file_that_does_not_run_is_told_with_its_reason(tmp_path: Path) -> Non
     parity.add_example(exporter, tmp_path)
     files = parity.originals(tmp_path, [np.zeros((4, 4, 3), np.uint8)])
     with pytest.raises(parity.ExportError, match=r"model\.onnx does not run: .+"):
-        parity.measure(exporter, tmp_path, files, np.zeros((1, 2), np.float32))
+        parity.measure(exporter, tmp_path, files, np.zeros(1, np.int64), np.zeros((1, 2), np.float32))
 
 
 def test_folders_may_be_named_from_where_one_is(
@@ -161,7 +239,8 @@ def test_folders_may_be_named_from_where_one_is(
     photo = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     exporter = REGISTRY.get("onnx")
     predict, _ = opened(Path("model") / exporter.path)
-    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), predict(photo[None]))
+    said = predict(photo[None])
+    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), said.argmax(1), said)
     assert found.max_difference < 1e-6
 
 

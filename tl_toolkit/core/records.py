@@ -236,6 +236,8 @@ class ExportedModel:
         size: Bytes.
         max_difference: Largest difference of a probability to the pipeline's, over the photos checked.
         agreement: Share of these photos that are given the class that the pipeline gives them.
+        accuracy_loss: Share of these photos that the pipeline tells right, less the share that the file tells right; a
+            difference alone, for the model may have been trained on them.
         checked: Number of photos on which the file was checked, in its own runtime and a fresh process.
         milliseconds: Median time of one photo at a time, decoded already, on all cores.
         error: Why it failed; None where it passed.
@@ -247,6 +249,7 @@ class ExportedModel:
     size: int | None = None
     max_difference: float | None = None
     agreement: float | None = None
+    accuracy_loss: float | None = None
     checked: int | None = None
     milliseconds: float | None = None
     error: str | None = None

@@ -37,12 +37,14 @@ class Parity:
     """Attributes:
     max_difference: Largest difference of a probability to the pipeline's.
     agreement: Share of photos that are given the same class.
+    accuracy_loss: Share of photos that the pipeline tells right, less the share that the file tells right.
     checked: Number of photos.
     milliseconds: Median time of a photo, one at a time, without decoding, the first one left out.
     """
 
     max_difference: float
     agreement: float
+    accuracy_loss: float
     checked: int
     milliseconds: float
 
@@ -62,11 +64,14 @@ def originals(folder: Path, photos: Sequence[np.ndarray]) -> list[Path]:
     return paths
 
 
-def measure(exporter: Exporter, folder: Path, photos: Sequence[Path], expected: np.ndarray) -> Parity:
+def measure(
+    exporter: Exporter, folder: Path, photos: Sequence[Path], labels: np.ndarray, expected: np.ndarray
+) -> Parity:
     """Run the example script of a format, which must be in ``folder`` beside the model, and compare.
 
     Args:
         photos: Files, length n.
+        labels: int64, shape (n,): their classes.
         expected: float32, shape (n, k): what the pipeline says.
 
     Raises:
@@ -84,10 +89,12 @@ def measure(exporter: Exporter, folder: Path, photos: Sequence[Path], expected: 
     said = np.array([answer["probabilities"] for answer in answers], np.float32)
     if said.shape != expected.shape:
         raise ExportError(f"{exporter.path} gives probabilities of shape {said.shape}, not {expected.shape}.")
+    pipeline, file = expected.argmax(1), said.argmax(1)
     times = [answer["milliseconds"] for answer in answers]
     return Parity(
         max_difference=float(np.abs(said - expected).max()),
-        agreement=float((said.argmax(1) == expected.argmax(1)).mean()),
+        agreement=float((file == pipeline).mean()),
+        accuracy_loss=float((pipeline == labels).mean() - (file == labels).mean()),
         checked=len(said),
         milliseconds=float(np.median(times[1:] or times)),
     )

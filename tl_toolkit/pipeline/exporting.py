@@ -104,6 +104,7 @@ def export_model(
         dataset.class_names,
         exporters_of(formats),
         [_original(photos, int(i)) for i in checked],
+        dataset.labels[checked],
         expected,
         [photos[int(i)] for i in spread(dataset.labels, trained, CALIBRATED)],
     )
@@ -130,7 +131,8 @@ def export(options: ExportOptions) -> list[ExportedModel]:
     """
     exporters = exporters_of(options.formats)
     folder = run_folder(options.run)
-    run = load_run(folder).run
+    saved = load_run(folder)
+    run = saved.run
     try:
         kept = json.loads((folder / "model" / EXPECTED).read_text(encoding="utf-8"))
         classifier = keras().saving.load_model(folder / "model" / "model.keras")
@@ -142,12 +144,15 @@ def export(options: ExportOptions) -> list[ExportedModel]:
         ) from error
     find = _finder(run, options)
     photos = [find(one, None) for one in kept["photos"]]
+    # Those on which files are checked were all scored.
+    label_of = dict(zip(saved.paths, saved.labels.tolist(), strict=True))
+    labels = np.array([label_of[one["path"]] for one in kept["photos"]])
     expected = np.array([one["probabilities"] for one in kept["photos"]], np.float32)
     calibration = [find(one, 512) for one in kept["calibration"]] if not all(e.exact for e in exporters) else []
     names = run["dataset"]["class_names"]
     # The Keras file is what the others are made of, and stays; unless it was asked for, it is not checked again.
     wanted = [e for e in exporters if e.name != "keras" or "keras" in options.formats or "all" in options.formats]
-    made = _written(folder, classifier, names, wanted, photos, expected, calibration)
+    made = _written(folder, classifier, names, wanted, photos, labels, expected, calibration)
     run["exports"] = list({**previous, **{one.format: plain(one) for one in made}}.values())
     finish(folder, run)
     return made
@@ -196,6 +201,7 @@ def _written(
     class_names: Sequence[str],
     exporters: Sequence[Exporter],
     photos: Sequence[np.ndarray],
+    labels: np.ndarray,
     expected: np.ndarray,
     calibration: Sequence[np.ndarray],
 ) -> list[ExportedModel]:
@@ -213,7 +219,7 @@ def _written(
         files = parity.originals(Path(temporary), photos)
         for exporter in exporters:
             try:
-                made.append(_one(exporter, model, material, files, expected))
+                made.append(_one(exporter, model, material, files, labels, expected))
             except parity.ExportError as error:
                 if exporter.name == "keras":
                     raise
@@ -223,7 +229,12 @@ def _written(
 
 
 def _one(
-    exporter: Exporter, model: Path, material: Material, files: Sequence[Path], expected: np.ndarray
+    exporter: Exporter,
+    model: Path,
+    material: Material,
+    files: Sequence[Path],
+    labels: np.ndarray,
+    expected: np.ndarray,
 ) -> ExportedModel:
     """One format: written beside its place, checked there, and moved to its place if it passes."""
     part = Path(exporter.path).parts[0]
@@ -232,7 +243,7 @@ def _one(
         shutil.copyfile(model / LABELS, new / LABELS)
         parity.add_example(exporter, new)
         exporter.write(new / exporter.path, material)
-        found = parity.measure(exporter, new, files, expected)
+        found = parity.measure(exporter, new, files, labels, expected)
         parity.judge(exporter, found)
         if (model / part).is_dir():
             shutil.rmtree(model / part)
@@ -247,6 +258,7 @@ def _one(
         size=sum(path.stat().st_size for path in whole),
         max_difference=found.max_difference,
         agreement=found.agreement,
+        accuracy_loss=found.accuracy_loss,
         checked=found.checked,
         milliseconds=found.milliseconds,
     )
