@@ -19,15 +19,20 @@ import pytest
 from conftest import CLASSES, Finished, SmokeRun, command
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
 from test_search import SCHEMA, run_of
 
 from tl_toolkit import export
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import sha256
 from tl_toolkit.core.runtime import keras, tensorflow
+from tl_toolkit.datasets.images import MAX_SIDE, decode_image
 from tl_toolkit.exporters import REGISTRY, parity
 from tl_toolkit.exporters.base import Material, opened
 from tl_toolkit.exporters.classifiers import classifier_of_networks
+
+LARGE = 0.01
+"""How far probabilities of a photo beyond 512 px may be from the pipeline's: twice what was seen of real ones."""
 
 EXACT = [name for name in REGISTRY if REGISTRY.get(name).exact]
 
@@ -58,10 +63,11 @@ def test_all_formats_pass_and_are_in_the_records(exported: tuple[Path, Finished]
     assert all(sha256(folder / "model" / name) == digest for name, digest in run["model_files"].items())
 
 
-def test_eight_bits_tell_the_same_classes(exported: tuple[Path, Finished]) -> None:
+def test_eight_bits_tell_the_same_classes(exported: tuple[Path, Finished], capsys: pytest.CaptureFixture[str]) -> None:
     """A run whose classes were lost to rounding as long as its heads were rounded, too."""
     folder, _ = exported
     assert export.main([str(folder), "--format", "litert_int8"]) == 0
+    assert "of 30 photos in the same class, accuracy lost" in " ".join(capsys.readouterr().err.split())
     [found] = [one for one in run_of(folder)["exports"] if one["format"] == "litert_int8"]
     assert found["agreement"] >= parity.AGREEMENT
     assert found["max_difference"] < 0.1
@@ -183,14 +189,27 @@ def test_scripts_run_in_an_environment_of_their_runtime_alone(
     )
 
 
+@pytest.mark.parametrize("name", ["onnx", "litert"])
+def test_a_photo_of_3000_px_is_told_as_the_pipeline_tells_it(
+    exported: tuple[Path, Finished], name: str, pictures: Path, tmp_path: Path
+) -> None:
+    """The pipeline rounds to whole grey levels when it shrinks, which the graph does not."""
+    predict, _ = opened(exported[0] / "model" / REGISTRY.get(name).path)
+    small = Image.open(next((pictures / "Home").iterdir()))
+    scale = 3000 / max(small.size)
+    large = small.resize((round(small.width * scale), round(small.height * scale)), Image.Resampling.LANCZOS)
+    large.save(tmp_path / "large.jpg", quality=95)
+    whole, shrunk = (decode_image(tmp_path / "large.jpg", max_side=side) for side in (None, MAX_SIDE))
+    assert (max(whole.shape), max(shrunk.shape)) == (3000, MAX_SIDE)
+    np.testing.assert_allclose(predict(whole[None]), predict(shrunk[None]), atol=LARGE)
+
+
 def test_the_signature_of_files_says_what_that_of_pixels_does(exported: tuple[Path, Finished], pictures: Path) -> None:
     tf = tensorflow()
     model = tf.saved_model.load(str(exported[0] / "model" / "saved_model"))
     files = sorted((pictures / "Games").iterdir())[:2]
     said = model.signatures["serve_jpeg"](jpeg=tf.constant([file.read_bytes() for file in files]))
     predict, names = opened(exported[0] / "model" / "model.onnx")
-    from PIL import Image
-
     expected = np.concatenate([predict(np.asarray(Image.open(file).convert("RGB"))[None]) for file in files])
     np.testing.assert_allclose(said["probabilities"], expected, atol=1e-3)
     assert [label.decode() for label in said["labels"].numpy()] == [names[i] for i in expected.argmax(1)]
