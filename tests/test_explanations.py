@@ -74,7 +74,7 @@ def differs(one: np.ndarray, other: np.ndarray) -> int:
 
 
 @pytest.mark.parametrize(
-    ("count", "saved", "asked"), [(1, "mine.keras", "mine.keras"), (2, "model.keras", "model.onnx")]
+    ("count", "saved", "asked"), [(1, "mine.keras", "mine.keras"), (2, "model.keras", "openvino/model.xml")]
 )
 def test_networks_from_their_file_are_seen_by_the_definition(
     count: int, saved: str, asked: str, photo: np.ndarray, tmp_path: Path
