@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from tl_toolkit.backbones.features import FeatureBank, ViewSource
 from tl_toolkit.core.records import FeatureTable
+from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.settings import TrainingConfig
 
 
@@ -34,25 +35,31 @@ class FeatureTables:
         display: Progress,
     ) -> None:
         self._bank, self._labels, self._source, self._display = bank, labels, source, display
-        self._tables: dict[tuple[str, str, float], np.ndarray] = {}
+        self._tables: dict[tuple[str, str, float], FeatureTable] = {}
         self.seconds = 0.0
 
     def __call__(self, config: TrainingConfig) -> FeatureTable:
         """The features that ``config`` trains on, with at least as many views as it asks for."""
         key = (config.backbone, config.augmentation, config.strength)
         known = self._tables.get(key)
-        if known is None or known.shape[1] < config.views:
+        if known is None or known.features.shape[1] < config.views:
             begun = time.monotonic()
             known = self._tables[key] = self._make(config)
             self.seconds += time.monotonic() - begun
-        return FeatureTable(features=known, labels=self._labels)
+        return known
 
-    def _make(self, config: TrainingConfig) -> np.ndarray:
+    def _make(self, config: TrainingConfig) -> FeatureTable:
         source = self._source(config)
         what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")
         missing = self._bank.missing(config.backbone, source)
         task = self._display.add_task(f"Features: {what}", total=missing, visible=missing > 0)
         try:
-            return self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
+            table = self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
         finally:
             self._display.remove_task(task)
+        # TensorFlow's copy is the one that is kept: memory of NumPy's it would copy again for each program.
+        tf = tensorflow()
+        with tf.device("CPU"):
+            tensor = tf.constant(table)
+        features = np.frombuffer(memoryview(tensor), np.float32).reshape(table.shape)
+        return FeatureTable(features=features, labels=self._labels, tensor=tensor)

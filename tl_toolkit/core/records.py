@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -167,10 +168,12 @@ class FeatureTable:
     Attributes:
         features: float32, shape (n, views, d), average-pooled, not normalised.
         labels: int64, shape (n,).
+        tensor: ``features`` as a tf.Tensor in the same memory; None: TensorFlow copies them for each program.
     """
 
     features: np.ndarray
     labels: np.ndarray
+    tensor: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

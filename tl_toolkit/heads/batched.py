@@ -197,7 +197,7 @@ def _run(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernels (heads, d, k) and biases (heads, k) of heads that share a batch matrix."""
-    n, all_views, d = table.features.shape
+    n, all_views, _ = table.features.shape
     configs = [task.config for task in tasks]
     means, inverse = (np.stack([standardised[t.rows.tobytes()][part] for t in tasks], 1) for part in (0, 1))
 
@@ -222,7 +222,7 @@ def _run(
     }
     weights = np.stack([class_weights(table.labels[t.rows], n_classes, t.config.class_weight) for t in tasks])
     kernel, bias = _program()(
-        np.ascontiguousarray(table.features).reshape(n * all_views, d),
+        table.features if table.tensor is None else table.tensor,
         table.labels.astype(np.int32),
         np.pad(images, fill),
         np.pad(chosen, fill),
@@ -261,7 +261,8 @@ def _program() -> Any:
         seed,
     ):
         heads, classes = weights.shape
-        d = features.shape[1]
+        d = features.shape[2]
+        features = tf.reshape(features, (-1, d))
         shape = (d, heads, classes)
         means, inverse = means[:, :, None], inverse[:, :, None]
 
