@@ -91,6 +91,8 @@ class Course:
         self.curves = state.curves if state else Curves()
         self._best = state.best if state else None
         self._diverged = False
+        self.cut = False
+        """Whether time was up within an epoch: the weights are of no epoch, and not to be gone on from."""
         if state:
             program.restore(state)
         else:
@@ -100,22 +102,30 @@ class Course:
         """Why the training has ended, where it is looked at after ``until`` epochs; None while it has not."""
         if self._diverged:
             return "diverged"
+        if self.cut:
+            return "deadline"
         if out_of_patience(self._config, self.curves.loss):
             return "patience"
         if len(self.curves) >= self._config.epochs:
             return "finished"
         return "until" if len(self.curves) >= until else None
 
-    def epoch(self) -> bool:
+    def epoch(self, expired: Callable[[], bool] = lambda: False) -> bool:
         """Train for one epoch.
 
+        Args:
+            expired: Asked between steps whether time is up.
+
         Returns:
-            Whether all stayed finite. Where it did not, the epoch ended at once, and is not in the curves.
+            Whether all stayed finite, and there was time. Otherwise the epoch ended at once, and is not in the curves.
         """
         began, number, losses = time.monotonic(), len(self.curves), self.curves.loss
         self._program.begin_epoch(number)
         total, right, learning_rate = 0.0, 0, math.nan
         for step, (images, views) in enumerate(batches(self._rows, self._config, seed=self._seed, epoch=number)):
+            if step and expired():
+                self.cut = True
+                return False
             learning_rate = rate(self._config, losses, step, self._steps)
             pixels = self._pixels(self._config, self._program.side, images, views)
             loss, hits = self._program.step(pixels, self._targets[images], self._weights[images], learning_rate)

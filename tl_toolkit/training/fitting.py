@@ -167,8 +167,8 @@ class Trainer:
         Args:
             advance: Called with numbers of epochs done; they sum to :func:`epochs` of the jobs however trainings end,
                 and to fewer where time was up.
-            expired: Whether time is up: the training under way then stops between two epochs, is left where an earlier
-                look would leave it, and nothing more is yielded.
+            expired: Whether time is up: the training under way then stops between two steps, is left where its last
+                look or epoch left it, and nothing more is yielded.
 
         Yields:
             (position of the job, probabilities float32 (its test photos, k)); NaN where the training diverged.
@@ -243,9 +243,9 @@ class Trainer:
             if expired():
                 stopped = "deadline"
                 break
-            if course.epoch():
+            if course.epoch(expired):
                 advance(1)
-        if self._scratch and stopped != "diverged":
+        if self._scratch and stopped != "diverged" and not course.cut:
             if until < config.epochs or stopped == "deadline":
                 self._scratch.put(owner, course.state())
             else:
