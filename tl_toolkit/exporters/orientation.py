@@ -90,5 +90,5 @@ def upright(photo: Any, turn: Any) -> Any:
     photo = tf.cond(turn >= 5, lambda: tf.transpose(photo, (1, 0, 2)), lambda: photo)
     for axis, turns in ((1, (2, 3, 6, 7)), (0, (3, 4, 7, 8))):
         mirrored = tf.reduce_any(turn == tf.constant(turns, tf.int64))
-        photo = tf.cond(mirrored, lambda p=photo, a=axis: tf.reverse(p, [a]), lambda p=photo: p)  # type: ignore[misc]
+        photo = tf.cond(mirrored, lambda p=photo, a=axis: tf.reverse(p, [a]), lambda p=photo: p)
     return photo
