@@ -31,9 +31,6 @@ from tl_toolkit.exporters import REGISTRY, parity
 from tl_toolkit.exporters.base import Material, opened
 from tl_toolkit.exporters.classifiers import classifier_of_networks
 
-LARGE = 0.01
-"""How far probabilities of a photo beyond 512 px may be from the pipeline's: twice what was seen of real ones."""
-
 EXACT = [name for name in REGISTRY if REGISTRY.get(name).exact]
 
 
@@ -193,15 +190,20 @@ def test_scripts_run_in_an_environment_of_their_runtime_alone(
 def test_a_photo_of_3000_px_is_told_as_the_pipeline_tells_it(
     exported: tuple[Path, Finished], name: str, pictures: Path, tmp_path: Path
 ) -> None:
-    """The pipeline rounds to whole grey levels when it shrinks, which the graph does not."""
+    """But for the whole grey levels to which it rounds when it shrinks: 0.0009 was seen, of real photos 0.011."""
     predict, _ = opened(exported[0] / "model" / REGISTRY.get(name).path)
-    small = Image.open(next((pictures / "Home").iterdir()))
+    small = Image.open(pictures / "Beauty" / "09.jpg")
     scale = 3000 / max(small.size)
     large = small.resize((round(small.width * scale), round(small.height * scale)), Image.Resampling.LANCZOS)
-    large.save(tmp_path / "large.jpg", quality=95)
+    # Grain, as photos have it: what does not average it away says something else.
+    grain = np.random.default_rng(0).normal(0, 40, (large.height, large.width, 1))
+    grainy = np.clip(np.round(np.asarray(large) + grain), 0, 255).astype(np.uint8)
+    Image.fromarray(grainy).save(tmp_path / "large.jpg", quality=95)
     whole, shrunk = (decode_image(tmp_path / "large.jpg", max_side=side) for side in (None, MAX_SIDE))
     assert (max(whole.shape), max(shrunk.shape)) == (3000, MAX_SIDE)
-    np.testing.assert_allclose(predict(whole[None]), predict(shrunk[None]), atol=LARGE)
+    expected = predict(shrunk[None])
+    np.testing.assert_allclose(predict(whole[None]), expected, atol=5e-3)
+    assert np.abs(predict(whole[None, ::6, ::6]) - expected).max() > 0.02
 
 
 def test_the_signature_of_files_says_what_that_of_pixels_does(exported: tuple[Path, Finished], pictures: Path) -> None:
