@@ -29,7 +29,7 @@ from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.pipeline.analysing import largest_class, of_predictions, pictured
+from tl_toolkit.pipeline.analysing import keep_pictures, largest_class, of_predictions
 from tl_toolkit.sections import page, record
 
 OUTER, INNER, TRIALS = 5, 5, 64
@@ -183,8 +183,7 @@ def _analysis(
     labels, names = dataset.labels, dataset.class_names
     largest = largest_class(labels, splits.outer)
     found = of_predictions(best, dataset, largest, splits.outer, audit.groups, resamples=RESAMPLES)
-    for index in pictured(found, audit):
-        keep_picture(folder, index, _blotches(random))
+    found["twins"] = keep_pictures(folder, lambda _: _blotches(random), audit, found, np.arange(len(labels)))
     for index in found["mistakes"]:
         keep_picture(folder, index, _blotches(random), "cam")
     epochs, sizes = (1, 2, 3, 5, 7, 10, 14, 20, 30), np.linspace(0.1, 0.8, 6) * len(labels)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,15 +78,7 @@ def measure(
     Raises:
         ExportError: the script fails, or answers other than it should.
     """
-    # Absolute, as the script runs in another folder, from which this package cannot be imported by chance.
-    files = [path.resolve() for path in (folder / exporter.example, *photos)]
-    command = [sys.executable, "-I", "-c", _ISOLATED, str(files[0]), "--json", *map(str, files[1:])]
-    with tempfile.TemporaryDirectory() as elsewhere:
-        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ExportError(f"{exporter.path} does not run: {last}")
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers = answered(exporter, folder, photos)
     said = np.array([answer["probabilities"] for answer in answers], np.float32)
     if said.shape != expected.shape:
         raise ExportError(f"{exporter.path} gives probabilities of shape {said.shape}, not {expected.shape}.")
@@ -98,6 +91,23 @@ def measure(
         checked=len(said),
         milliseconds=float(np.median(times[1:] or times)),
     )
+
+
+def answered(exporter: Exporter, folder: Path, photos: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the example script of a format says of each photo, in a fresh process: ``probabilities``, ``milliseconds``.
+
+    Raises:
+        ExportError: the script fails.
+    """
+    # Absolute, as the script runs in another folder, from which this package cannot be imported by chance.
+    files = [path.resolve() for path in (folder / exporter.example, *photos)]
+    command = [sys.executable, "-I", "-c", _ISOLATED, str(files[0]), "--json", *map(str, files[1:])]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ExportError(f"{exporter.path} does not run: {last}")
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def judge(exporter: Exporter, parity: Parity) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from tl_toolkit.backbones.base import Backbone
 from tl_toolkit.backbones.features import resolve
 from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.files import write_json
-from tl_toolkit.core.records import Dataset, Evaluation
+from tl_toolkit.core.records import Audit, Dataset, Evaluation
 from tl_toolkit.core.runs import plain
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.settings import FROZEN, NO_BACKBONE, TrainingConfig
@@ -69,7 +69,7 @@ def analyse(
     used = {backbone for c in configs if c.backbone != NO_BACKBONE for backbone, _ in resolve(c.backbone)}
     found["weights"] = {backbone.name: backbone.licence for backbone in sorted(used, key=lambda b: b.name)}
 
-    found["twins"] = keep_pictures(folder, prepared, found, rows)
+    found["twins"] = keep_pictures(folder, lambda index: prepared.photos[index], prepared.audit, found, rows)
     if of_heads:
         _explain(folder, prepared, tables, best, members, found["mistakes"], options.seed)
     elif splits.official and (looked := explainer(folder / "model" / "model.keras")):
@@ -193,10 +193,13 @@ def of_predictions(
     }
 
 
-def keep_pictures(folder: Path, prepared: Prepared, found: dict[str, Any], rows: np.ndarray) -> dict[str, int]:
+def keep_pictures(
+    folder: Path, photo: Callable[[int], np.ndarray], audit: Audit, found: dict[str, Any], rows: np.ndarray
+) -> dict[str, int]:
     """Write thumbnails of the photos that the report shows: mistakes, suspects, and the first groups of duplicates.
 
     Args:
+        photo: Place among all photos -> uint8 RGB, shape (height, width, 3).
         found: See :func:`of_predictions`.
         rows: int64, shape (m,): the places of those that were scored among all photos.
 
@@ -205,12 +208,11 @@ def keep_pictures(folder: Path, prepared: Prepared, found: dict[str, Any], rows:
     """
     suspects = [issue["index"] for issue in found["label_issues"][: data_quality.MOST_SUSPECTS]]
     for index in sorted({*found["mistakes"].tolist(), *suspects}):
-        keep_picture(folder, index, prepared.photos[int(rows[index])])
-    audit = prepared.audit
+        keep_picture(folder, index, photo(int(rows[index])))
     twins = data_quality.pictured((audit.conflicts, audit.exact, audit.near))
     for index in twins:
-        keep_picture(folder, index, prepared.photos[index], data_quality.TWIN)
-    return {prepared.dataset.paths[index]: index for index in twins}
+        keep_picture(folder, index, photo(index), data_quality.TWIN)
+    return {audit.paths[index]: index for index in twins}
 
 
 def keep_overlays(

@@ -276,7 +276,7 @@ def _analyse(
     }
     if config.network == FINE_TUNED:
         found["weights"] = {backbone.name: backbone.licence for backbone, _ in resolve(config.backbone)}
-    found["twins"] = keep_pictures(folder, prepared, found, rows)
+    found["twins"] = keep_pictures(folder, lambda index: prepared.photos[index], prepared.audit, found, rows)
     # Where the very network looked that made the mistake: in a cross-validation, that of the photo's fold.
     for test, trained in zip(tests, done, strict=False):
         if len(own := found["mistakes"][test[rows[found["mistakes"]]]]):
