@@ -26,8 +26,9 @@ from tl_toolkit.core.records import Dataset
 from tl_toolkit.datasets import collection
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.datasets.splits import make_splits
-from tl_toolkit.pipeline import data
+from tl_toolkit.pipeline import data, fitting
 from tl_toolkit.training.courses import Course
+from tl_toolkit.training.inputs import ViewPixels
 
 SPACE = """
 metric: accuracy
@@ -251,6 +252,57 @@ def test_fine_tuning_begins_with_the_best_head_of_the_search(
     assert searched.run["search"]["members"]["final"]
     if len(searched.run["search"]["members"]["final"]) == 1:
         np.testing.assert_allclose(probabilities(outcome.folder), probabilities(searched.folder), atol=0.01)
+
+
+@pytest.mark.usefixtures("measured_here")
+def test_the_test_set_is_looked_at_once_when_training_is_over(
+    arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    assert arrays.test is not None
+    epochs: list[bool] = []
+    looks: list[int] = []
+    train, look = Course.epoch, ViewPixels.__call__
+
+    def counted(course: Course, *asked: Any) -> bool:
+        epochs.append(train(course, *asked))
+        return epochs[-1]
+
+    def seen(pixels: ViewPixels, config: Any, side: int, images: np.ndarray, views: np.ndarray) -> np.ndarray:
+        if arrays.test[images].any():  # type: ignore[index]
+            looks.append(len(epochs))
+        return look(pixels, config, side, images, views)
+
+    monkeypatch.setattr(Course, "epoch", counted)
+    monkeypatch.setattr(ViewPixels, "__call__", seen)
+    options = pipeline.TrainOptions(dataset="arrays", network="cifar_cnn", settings={"epochs": 2}, out=tmp_path)
+    outcome = pipeline.train(options)
+    assert looks
+    assert set(looks) == {2}
+    page = (outcome.folder / "index.html").read_text(encoding="utf-8")
+    assert "The official test set was looked at once" in page
+    assert "held-out photos" not in page.split("Training and over-fitting</h2>")[1].split("</section>")[0]
+
+
+@pytest.mark.usefixtures("measured_here")
+def test_a_network_takes_its_first_weights_from_photos_of_all_classes(
+    arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    monkeypatch.setattr("tl_toolkit.pipeline.fitting._SEEN", 6)
+    shown: list[np.ndarray] = []
+    network = fitting.NETWORKS.get("cifar_fast")
+
+    def begin(model: Any, pixels: np.ndarray) -> None:
+        shown.append(pixels)
+        network.begin(model, pixels)
+
+    monkeypatch.setattr("tl_toolkit.networks.cifar_fast.NETWORK", replace(network, begin=begin))
+    pipeline.train(pipeline.TrainOptions(dataset="arrays", network="cifar_fast", settings={"epochs": 1}, out=tmp_path))
+    [pixels] = shown
+    assert arrays.pixels is not None
+    classes = {int(arrays.labels[i]) for one in pixels for i in range(len(arrays)) if (arrays.pixels[i] == one).all()}
+    assert classes == set(range(len(CLASSES)))
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,16 @@ def test_verdicts_say_what_the_test_says() -> None:
 def test_curves_are_judged(held_out: list[float], seen: float, unseen: float, beginning: str) -> None:
     loss = np.array([[[1.0, 0.4, 0.1]], [held_out]])
     accuracy = np.array([[[0.3, 0.6, seen]], [[0.3, 0.5, unseen]]])
-    assert judge((1, 2, 3), loss, accuracy).startswith(beginning)
+    assert judge((1, 2, 3), loss, accuracy, 0.0).startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    ("scored", "beginning"), [(0.8, "It knows its training photos better"), (0.9, "No sign of over-fitting")]
+)
+def test_where_nothing_was_held_out_the_score_is_what_training_is_compared_with(scored: float, beginning: str) -> None:
+    said = judge((1, 2), np.array([[[1.0, 0.4]]]), np.array([[[0.3, 0.92]]]), scored)
+    assert said.startswith(beginning)
+    assert f"{scored:.3f} of those scored" in said
 
 
 def test_what_decides_the_score_is_found_important(saved: SavedRun) -> None:

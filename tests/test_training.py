@@ -687,6 +687,9 @@ def test_mixed_precision_trains_float32_weights_to_nearly_the_same_probabilities
     config = replace(CONFIG, dropout=0.0)
     mixed = trainer(precision="mixed_bfloat16")
     trained = mixed.train(config, ROWS)
+    # What is scored is what an exported file, which is in float32, says.
+    exact = mixed.exact(mixed.model(trained), config, ~ROWS)
+    np.testing.assert_allclose(mixed.probabilities(trained, ~ROWS), exact, atol=1e-6)
     assert keras().config.dtype_policy().name == "float32"
     assert {weight.dtype for weight in trained.weights} == {np.dtype(np.float32)}
     said = mixed.probabilities(trained, ~ROWS)

@@ -77,7 +77,8 @@ NETWORK = Network(
         optimizer="adam",
         learning_rate=2e-3,
         schedule="one_cycle",
-        # With 0.4 it learns too little in these epochs: 0.76 of the test photos in 8 epochs, 0.72 of its own.
+        # On 5,000 training photos left out: 0.830; with dropout 0.2 and rate 3e-3 0.827; with 0.2, 1e-3, cosine and 8
+        # epochs 0.773. Looked for because 0.4, 1e-3, cosine and 8 epochs had told 0.760 of the test photos right.
         dropout=0.1,
         epochs=12,
         batch_size=128,

@@ -85,7 +85,7 @@ def outer_trainings(config: TrainingConfig, prepared: Prepared, trainer: Trainer
     task = display.add_task(f"{config.network} (epochs)", total=config.epochs * prepared.splits.n_outer)
     for fold in range(prepared.splits.n_outer):
         test = outer == fold
-        folder = cache_folder() / "baselines" / trainer.identity(config, ~test, test)[:24]
+        folder = cache_folder() / "baselines" / trainer.identity(config, ~test)[:24]
         done = folder / "done.npz"
         if done.exists():
             with np.load(done) as kept:
@@ -94,10 +94,7 @@ def outer_trainings(config: TrainingConfig, prepared: Prepared, trainer: Trainer
             display.advance(task, config.epochs)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            # The photos that score are watched, and choose nothing: patience and rate follow the training loss.
-            trained = trainer.train(
-                config, ~test, watched=test, folder=folder, advance=lambda n: display.advance(task, n)
-            )
+            trained = trainer.train(config, ~test, folder=folder, advance=lambda n: display.advance(task, n))
             probabilities[test] = trainer.probabilities(trained, test)
             losses, took = len(trained.curves), sum(trained.curves.seconds)
             with written_whole(done) as file:

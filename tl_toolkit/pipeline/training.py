@@ -110,7 +110,8 @@ def _train(
             trained = trainer.train(
                 config,
                 rows,
-                watched=test,
+                # An official test set is looked at once, at the end.
+                watched=None if prepared.splits.official else test,
                 folder=folder / "trainings" / name,
                 logs=folder / "tensorboard" / name,
                 deadline=deadline,
@@ -265,7 +266,7 @@ def _analyse(
     found["curves"] = {
         "epochs": looks,
         **{
-            name: [[values[i] for i in at]]
+            name: [[values[i] for i in at]] if values else []
             for name, values in (
                 ("train_loss", first.curves.loss),
                 ("train_accuracy", first.curves.accuracy),

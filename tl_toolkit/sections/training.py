@@ -22,18 +22,32 @@ class Training:
 
     Attributes:
         epochs: Length p.
-        loss, accuracy: float64, shape (2, folds, p): on training photos and on held-out ones.
+        loss, accuracy: float64, shape (2, folds, p): on training photos and on held-out ones; (1, folds, p) where none
+            were looked at on the way, as those of an official test set.
         verdict: What the curves say, in a sentence or two.
+        comparable: Whether the losses of both are of one kind: a network's own is what it minimises, label smoothing
+            and penalties included.
     """
 
     epochs: tuple[int, ...]
     loss: np.ndarray
     accuracy: np.ndarray
     verdict: str
+    comparable: bool
 
 
-def judge(epochs: tuple[int, ...], loss: np.ndarray, accuracy: np.ndarray) -> str:
-    """Say whether the curves over-fit: whether the held-out loss rises again, and how far the accuracies part."""
+def judge(epochs: tuple[int, ...], loss: np.ndarray, accuracy: np.ndarray, scored: float) -> str:
+    """Say whether the curves over-fit: whether the held-out loss rises again, and how far the accuracies part.
+
+    Args:
+        scored: Accuracy of the run, with which training is compared where no photos were held out on the way.
+    """
+    if len(loss) == 1:
+        last = accuracy[0].mean(0)[-1]
+        figures = f"{last:.3f} of the training photos are right in the last epoch, and {scored:.3f} of those scored"
+        if last - scored > _GAP:
+            return f"It knows its training photos better than others ({figures}): more of them would help."
+        return f"No sign of over-fitting: {figures}."
     held_out = loss[1].mean(0)
     lowest = int(held_out.argmin())
     seen, unseen = accuracy[0].mean(0)[-1], accuracy[1].mean(0)[-1]
@@ -58,30 +72,36 @@ def compute(saved: SavedRun) -> Training | None:
     if not found:
         return None
     epochs = tuple(found["epochs"])
-    loss = np.array([found["train_loss"], found["validation_loss"]])
-    accuracy = np.array([found["train_accuracy"], found["validation_accuracy"]])
-    return Training(epochs=epochs, loss=loss, accuracy=accuracy, verdict=judge(epochs, loss, accuracy))
+    parts = [part for part in ("train", "validation") if found[f"{part}_loss"]]
+    loss, accuracy = (np.array([found[f"{part}_{what}"] for part in parts]) for what in ("loss", "accuracy"))
+    scored = saved.run["evaluation"]["metrics"]["accuracy"]["value"]
+    return Training(
+        epochs=epochs,
+        loss=loss,
+        accuracy=accuracy,
+        verdict=judge(epochs, loss, accuracy, scored),
+        comparable="training" not in saved.run,
+    )
 
 
 def draw(record: Training) -> Mapping[str, Any]:
     """Both curves, each fold thin, means thick, the gap between them shaded."""
     figures = {}
-    for name, values, what in (("loss", record.loss, "cross-entropy"), ("accuracy", record.accuracy, "accuracy")):
+    for name, values, what in (("loss", record.loss, "loss"), ("accuracy", record.accuracy, "accuracy")):
         with canvas(5, 3.6) as (figure, axes):
             means = values.mean(1)
-            axes.fill_between(record.epochs, means[0], means[1], color="0.5", alpha=0.2, label="gap", linewidth=0)
-            for part, (colour, title) in enumerate(zip(SERIES, ("training photos", "held-out photos"), strict=False)):
+            if len(means) == 2 and (record.comparable or name == "accuracy"):
+                axes.fill_between(record.epochs, means[0], means[1], color="0.5", alpha=0.2, label="gap", linewidth=0)
+            titles = ("training photos", "held-out photos")[: len(means)]
+            for part, (colour, title) in enumerate(zip(SERIES, titles, strict=False)):
                 axes.plot(record.epochs, values[part].T, color=colour, linewidth=0.7, alpha=0.5)
                 axes.plot(record.epochs, means[part], color=colour, label=title, marker="os"[part], markersize=4)
             axes.set(xlabel="epoch", ylabel=what, xscale="log")
             axes.set_xticks(record.epochs, [str(epoch) for epoch in record.epochs])
             axes.minorticks_off()
             axes.legend()
-            figures[name] = svg(
-                figure,
-                f"{what} by epoch, mean over folds: from {means[0][0]:.3f} to {means[0][-1]:.3f} on training photos, "
-                f"from {means[1][0]:.3f} to {means[1][-1]:.3f} on held-out photos",
-            )
+            spans = (f"from {one[0]:.3f} to {one[-1]:.3f} on {title}" for one, title in zip(means, titles, strict=True))
+            figures[name] = svg(figure, f"{what} by epoch, mean over folds: {', '.join(spans)}")
     return figures
 
 

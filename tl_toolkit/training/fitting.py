@@ -78,9 +78,9 @@ class Trainer:
         self._precision: Precision = precision
         self._scratch = scratch
         self._kept = kept
-        self._program: Program | None = None
-        self._structure: TrainingConfig | None = None
-        # The last training that was predicted with: on an official test set it is the one that is exported, too.
+        # Of each dtype policy the last program, and what it was compiled for.
+        self._programs: dict[str, tuple[TrainingConfig, Program]] = {}
+        # The last training that ended: on an official test set it is scored, and exported, too.
         self._latest: tuple[str, Trained] | None = None
 
     def train(
@@ -114,9 +114,9 @@ class Trainer:
         """
         checkpoint = folder / "checkpoint.npz" if folder else None
         owner = self.identity(config, rows, watched)
-        if not folder and not logs and self._latest and self._latest[0] == owner:
+        if not folder and not logs and (known := self._ended(owner)):
             advance(config.epochs)
-            return self._latest[1]
+            return known
         course = self._course(config, rows, watched, load(checkpoint, owner) if checkpoint else None)
         advance(len(course.curves))
         board = Board(logs) if logs else None
@@ -150,7 +150,10 @@ class Trainer:
         if checkpoint and stopped != "diverged":
             save(checkpoint, owner, course.state())
         advance(config.epochs - len(course.curves))
-        return course.trained(stopped)
+        trained = course.trained(stopped)
+        if stopped != "deadline":
+            self._latest = owner, trained
+        return trained
 
     def fit(
         self,
@@ -187,11 +190,16 @@ class Trainer:
                 )
                 said = self._kept.get(owner) if self._kept else None
                 if said is None:
-                    trained = self._look(job, until, advance, expired)
-                    if trained.stopped == "deadline":
-                        return
-                    if until == job.config.epochs:
-                        self._latest = self.identity(job.config, job.train), trained
+                    own = self.identity(job.config, job.train)
+                    trained = self._ended(own) if until == job.config.epochs else None
+                    if trained is None:
+                        trained = self._look(job, until, advance, expired)
+                        if trained.stopped == "deadline":
+                            return
+                        if until == job.config.epochs:
+                            self._latest = own, trained
+                    else:
+                        advance(until)
                     said = self.probabilities(trained, job.test)
                     if self._kept:
                         self._kept.put(owner, said)
@@ -200,7 +208,7 @@ class Trainer:
                 yield position, said
 
     def probabilities(self, trained: Trained, rows: np.ndarray) -> np.ndarray:
-        """What a network says of photos in their clean view.
+        """What a network says of photos in their clean view; in float32, as its exported file does.
 
         Args:
             rows: bool, shape (n,).
@@ -211,7 +219,7 @@ class Trainer:
         images = np.flatnonzero(rows)
         if trained.stopped == "diverged" or not len(images):
             return np.full((len(images), self._n_classes), np.nan, np.float32)
-        program = self._program_for(trained.config)
+        program = self._program_for(trained.config, "float32")
         program.load(trained.weights)
         parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
         clean = (self._pixels(trained.config, program.side, part, np.zeros_like(part)) for part in parts)
@@ -260,7 +268,7 @@ class Trainer:
         if not rows.any():
             raise ValueError("a network needs at least one training row")
         return Course(
-            self._program_for(config),
+            self._program_for(config, dtype_policy(self._precision, config.network)),
             self._pixels,
             config,
             self._labels,
@@ -272,16 +280,20 @@ class Trainer:
             state=state,
         )
 
-    def _program_for(self, config: TrainingConfig) -> Program:
+    def _ended(self, owner: str) -> Trained | None:
+        """The training of this identity, if it is the last that ended."""
+        return self._latest[1] if self._latest and self._latest[0] == owner else None
+
+    def _program_for(self, config: TrainingConfig, policy: str) -> Program:
         wanted = structure(config)
-        if self._program is None or self._structure != wanted:
-            # The old one first: both at once need twice the memory, and its graphs refer to one another.
-            self._program = None
+        if policy in self._programs and self._programs[policy][0] != wanted:
+            # The old ones first: all at once need twice the memory, and their graphs refer to one another.
+            self._programs.clear()
             gc.collect()
-            policy = dtype_policy(self._precision, config.network)
-            self._program = Program(self._build, wanted, self._n_classes, seed=self._seed, policy=policy)
-            self._structure = wanted
-        return self._program
+        if policy not in self._programs:
+            made = Program(self._build, wanted, self._n_classes, seed=self._seed, policy=policy)
+            self._programs[policy] = wanted, made
+        return self._programs[policy][1]
 
     def identity(self, config: TrainingConfig, rows: np.ndarray, watched: np.ndarray | None = None) -> str:
         """What tells a training from all others, in hexadecimal; equal ones give equal weights on the same machine."""
