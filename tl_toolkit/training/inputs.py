@@ -1,8 +1,8 @@
 """What networks are fed: pixels of views, computed once and shared, and the batches of an epoch.
 
-Not by tf.data, which would prefetch on cores that the steps use: on two of them, with other work beside, view and batches
-of an epoch of 50,000 photos took 1.3 s where ``cifar_cnn`` trains for 33 s, and 13 s at 128 px, where a backbone trains
-for 314 s.
+Not by tf.data, which would prefetch on cores that the steps use: on two of them, with other work beside, view and
+batches of an epoch of 50,000 photos took 1.3 s where ``cifar_cnn`` trains for 33 s, and 13 s at 128 px, where a
+backbone trains for 314 s.
 """
 
 from __future__ import annotations
