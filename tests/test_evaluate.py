@@ -18,12 +18,14 @@ from PIL import Image
 
 from tl_toolkit import evaluate, pipeline
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import digest, sha256
 from tl_toolkit.core.prints import FILE, SAMPLE, TrainingPrints, featured, load_prints, save_prints
 from tl_toolkit.core.thumbnails import TRAIN, kept_picture, picture_file, thumbnail
 from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.datasets.leaks import pixel_digest
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.evaluation.metrics import score
+from tl_toolkit.pipeline.evaluating import model_digest
 from tl_toolkit.pipeline.explaining import explainer
 
 SCHEMA = json.loads((resources.files("tl_toolkit.core") / "evaluation.schema.json").read_text())
@@ -225,6 +227,21 @@ class TestEdges:
         (tmp_path / "empty").mkdir()
         assert evaluate.main([str(smoke_run.folder), str(tmp_path / "empty")]) == 2
         assert "is empty" in capsys.readouterr().err
+
+
+def test_models_of_two_files_are_known_by_both(tmp_path: Path) -> None:
+    """By the digest that the run has of them; a file that was moved among others is known by its own."""
+    folder = tmp_path / "openvino"
+    folder.mkdir()
+    (folder / "model.xml").write_text("network")
+    (folder / "model.bin").write_text("weights")
+    before = model_digest(folder / "model.xml")
+    assert before == digest(folder) != sha256(folder / "model.xml")
+    (folder / "model.onnx").write_text("other")
+    assert model_digest(folder / "model.xml") == before
+    assert model_digest(folder / "model.onnx") == sha256(folder / "model.onnx")
+    (folder / "model.bin").write_text("other weights")
+    assert model_digest(folder / "model.xml") != before
 
 
 def prints(n: int = 5) -> TrainingPrints:

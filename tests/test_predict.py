@@ -6,14 +6,18 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 from conftest import CLASSES, SmokeRun
 from PIL import Image
@@ -25,6 +29,7 @@ from tl_toolkit.core.runtime import keras
 from tl_toolkit.datasets.images import SUFFIXES, decode_image
 from tl_toolkit.exporters.classifiers import classifier_of_networks
 from tl_toolkit.inference.listing import find_photos
+from tl_toolkit.inference.streaming import BATCH, WINDOW, streamed
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +101,28 @@ class TestFromPython:
         assert np.asarray(predictions).tolist() == [one.label for one in predictions]
         assert len(predictions[2:5]) == 3
         assert log_loss(labels, classifier.predict_proba(photos), labels=classifier.classes_) > 0
+
+    @pytest.mark.parametrize(
+        "kind", [list, tuple, np.array, lambda y: np.array(y, object), pandas.Series, pandas.Index]
+    )
+    def test_predictions_are_compared_label_by_label(
+        self, classifier: Classifier, photos: list[Path], kind: Callable[[list[str]], Any]
+    ) -> None:
+        predictions = classifier.predict(photos)
+        labels = [one.label for one in predictions]
+        labels[::3] = ["other"] * 10
+        same = np.arange(30) % 3 > 0
+        y = kind(labels)
+        for equal, different in ((y == predictions, y != predictions), (predictions == y, predictions != y)):
+            assert np.asarray(equal).dtype == bool
+            np.testing.assert_array_equal(equal, same)
+            np.testing.assert_array_equal(different, ~same)
+            assert np.mean(equal) == pytest.approx(2 / 3)
+        with pytest.raises(ValueError, match="length|shape|broadcast"):
+            _ = predictions == kind(labels[:2])
+        assert (predictions == classifier.predict(photos)).all()
+        with pytest.raises(TypeError, match="unhashable"):
+            hash(predictions)
 
     def test_below_the_threshold_it_is_unsure(self, classifier: Classifier, photos: list[Path]) -> None:
         highest = classifier.predict_proba(photos).max(axis=1)
@@ -171,7 +198,26 @@ class TestFromPython:
         for _ in range(100):
             next(stream)
         stream.close()
-        assert taken <= 300
+        # Two windows that were looked at, at least in part, and one that is being read.
+        assert taken == 3 * WINDOW
+
+    def test_two_windows_and_a_batch_are_in_memory(self) -> None:
+        made: list[weakref.ref[np.ndarray]] = []
+        alive: list[int] = []
+
+        def read(_: int) -> np.ndarray:
+            photo = np.zeros((8, 8, 3), np.uint8)
+            made.append(weakref.ref(photo))
+            return photo
+
+        def model(photos: np.ndarray) -> np.ndarray:
+            alive.append(sum(one() is not None for one in list(made)))
+            return np.ones((len(photos), 1), np.float32)
+
+        for number, (item, _) in enumerate(streamed(range(5 * WINDOW), read, model)):
+            assert item == number
+            alive.append(sum(one() is not None for one in list(made)))
+        assert WINDOW <= max(alive) <= 2 * WINDOW + BATCH
 
     def test_broken_photos_raise_with_their_path(self, classifier: Classifier, mixed: Path) -> None:
         with pytest.raises(BrokenImageError, match=r"b\.jpg: "):
@@ -180,6 +226,22 @@ class TestFromPython:
             classifier.predict_proba(b"nonsense")
         with pytest.raises(FileNotFoundError):
             classifier.predict("nowhere.jpg")
+
+    @pytest.mark.parametrize(
+        ("wrong", "told"),
+        [
+            (np.zeros((8, 9, 3)), "dtype='float64', shape=(8, 9, 3)"),
+            (np.zeros((8, 9, 3), np.float32), "dtype='float32', shape=(8, 9, 3)"),
+            (np.zeros((8, 9), np.uint8), "dtype='uint8', shape=(8, 9)"),
+            (np.zeros((8, 9), bool), "dtype='bool', shape=(8, 9)"),
+            (np.zeros((2, 8, 9, 3)), "dtype='float64', shape=(8, 9, 3)"),
+        ],
+    )
+    def test_an_array_alone_is_refused_by_the_shape_that_was_given(
+        self, classifier: Classifier, wrong: np.ndarray, told: str
+    ) -> None:
+        with pytest.raises(ValueError, match=re.escape(told)):
+            classifier.predict(wrong)
 
     @pytest.mark.parametrize("wrong", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))])
     def test_other_arrays_are_refused(self, classifier: Classifier, wrong: np.ndarray) -> None:

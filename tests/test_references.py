@@ -26,10 +26,14 @@ def add_run(runs: Path, name: str, score: float, **changes: Any) -> Path:
             "fingerprint": changes.get("fingerprint", "a"),
             "n_images": 100,
         },
-        "splits": {"n_scored": changes.get("n_scored", 100)},
-        "search": {"metric": changes.get("metric", "accuracy")},
+        "splits": {"n_scored": 100},
         "evaluation": {"metrics": {changes.get("metric", "accuracy"): figure}},
     }
+    # As `train` leaves them: all photos have a fold, whether it was trained without it or not.
+    if "n_trained_scored" in changes:
+        run["training"] = {"n_scored": changes["n_trained_scored"]}
+    else:
+        run["search"] = {"metric": changes.get("metric", "accuracy")}
     folder = runs / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(run))
@@ -58,7 +62,7 @@ def test_of_log_losses_the_lowest_is_best(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"smoke": True}, {"is_sample": True}, {"fingerprint": "b"}, {"n_scored": 20}],
+    [{"smoke": True}, {"is_sample": True}, {"fingerprint": "b"}, {"n_trained_scored": 20}],
     ids=["smoke", "drawn", "other-photos", "one-fold"],
 )
 def test_best_is_not_found_among_what_cannot_be_compared(tmp_path: Path, other: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from tl_toolkit.datasets.images import decode_image
 from tl_toolkit.evaluation.explanations import overlay
 from tl_toolkit.exporters.classifiers import classifier_of_heads
 from tl_toolkit.pipeline.explaining import explainer
-from tl_toolkit.pipeline.serving import neighbours
+from tl_toolkit.pipeline.serving import hosts_of, listening_at, neighbours
 
 LIMIT = 1_000_000
 
@@ -83,9 +83,9 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def started(run: Path) -> Serving:
+def started(run: Path, *words: str) -> Serving:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tl_toolkit.serve", str(run), "--port", "0", "--max-megabytes", "1"],
+        [sys.executable, "-m", "tl_toolkit.serve", str(run), "--port", "0", "--max-megabytes", "1", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -164,6 +164,13 @@ class TestPrograms:
         assert list(answer) == ["detail"]
         assert answer["detail"]
 
+    def test_what_is_asked_for_wrongly_is_told_in_words(self, serving: Serving, photos: list[Path]) -> None:
+        status, answer = serving.predict(photos[0].read_bytes(), path="/predict?explain=maybe")
+        assert status == 422
+        assert list(answer) == ["detail"]
+        assert isinstance(answer["detail"], str)
+        assert answer["detail"].startswith("explain: ")
+
     def test_half_a_photo_and_too_many_pixels_are_refused(self, serving: Serving, photos: list[Path]) -> None:
         file = io.BytesIO()
         Image.new("1", (20_000, 6_000)).save(file, "PNG")
@@ -187,6 +194,8 @@ class TestPrograms:
         assert serving.ask("GET", "/health", headers={"host": f"localhost:{serving.port}"})[0] == 200
         assert serving.ask("GET", "/health", headers={"host": "[::1"})[0] == 421
         assert serving.ask("GET", "/health", headers={"origin": "http://evil.example"})[0] == 403
+        assert serving.ask("GET", "/health", headers={"origin": "null"})[0] == 403
+        assert serving.ask("GET", "/health", headers={"origin": "http://["})[0] == 403
         assert serving.ask("GET", "/health", headers={"origin": f"http://{here}", "host": here})[0] == 200
 
     def test_every_answer_has_its_guard(self, serving: Serving) -> None:
@@ -202,6 +211,9 @@ class TestPrograms:
         post = document["paths"]["/predict"]["post"]
         assert set(post["requestBody"]["content"]) == {"multipart/form-data", "image/*", "application/octet-stream"}
         assert {"200", "413", "415", "422"} <= set(post["responses"])
+
+    def test_it_says_that_it_always_names_a_class(self, serving: Serving) -> None:
+        assert "always names one of them: Beauty, Games, Home" in serving.ask("GET", "/")[2].decode()
 
     def test_it_listens_on_this_machine_alone(self, serving: Serving) -> None:
         assert serving.address.startswith("http://127.0.0.1:")
@@ -221,8 +233,47 @@ class TestHowItBeginsAndEnds:
         assert serve.main([str(model_file), "--port", str(serving.port)]) == 2
         assert "name another --host or --port" in capsys.readouterr().err
 
-    def test_it_stops_when_it_is_told_to(self, model_file: Path, tmp_path: Path) -> None:
-        one = started(model_file)
+    @pytest.mark.parametrize("host", [".foo", "a" * 64, "no.such.host.invalid", "192.0.2.1"])
+    def test_hosts_that_cannot_be_served_at(
+        self, model_file: Path, host: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert serve.main([str(model_file), "--port", "0", "--host", host]) == 2
+        assert "name another --host or --port" in " ".join(capsys.readouterr().err.split())
+
+    @pytest.mark.parametrize("port", ["65536", "99999", "-1", "http"])
+    def test_ports_that_there_are_not(self, port: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as caught:
+            serve.main(["model", "--port", port])
+        assert caught.value.code == 2
+        assert "--port" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "LOCALHOST", "127.0.0.2", "0x7f.1"])
+    def test_every_name_of_this_machine_alone_has_the_guard(self, host: str) -> None:
+        with listening_at(pipeline.ServeOptions(model=Path("model"), host=host, port=0)) as listening:
+            bound = listening.getsockname()[0]
+            assert hosts_of(listening, host) == {"localhost", "127.0.0.1", "::1", host.lower(), bound}
+
+    def test_where_others_are_let_in_any_name_is_right(self) -> None:
+        with listening_at(pipeline.ServeOptions(model=Path("model"), host="0.0.0.0", port=0)) as listening:
+            assert hosts_of(listening, "0.0.0.0") is None
+
+    def test_it_is_served_as_it_was_asked_to_until_it_is_told_to_stop(
+        self, model_file: Path, photos: list[Path]
+    ) -> None:
+        one = started(model_file, "--host", "127.1", "--threshold", "0.999")
+        assert one.address.startswith("http://127.0.0.1:")
+        assert one.ask("GET", "/health", headers={"host": "evil.example"})[0] == 421
+        assert one.ask("GET", "/health", headers={"host": f"127.1:{one.port}"})[0] == 200
+        assert one.predict(photos[0].read_bytes())[1]["label"] == "unsure"
+        page = one.ask("GET", "/")[2].decode()
+        assert "none below a probability of 99.9 % (“unsure”): Beauty, Games, Home" in page
+        assert "always" not in page
+        # A client that goes away is no defect that would be logged.
+        for kind in ("image/png", "multipart/form-data; boundary=edge"):
+            with socket.create_connection(("127.0.0.1", one.port), timeout=20) as raw:
+                head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+                raw.sendall(f"{head}Content-Length: 100\r\n\r\n--edge\r\n".encode())
+            assert one.ask("GET", "/health")[0] == 200
         # A client that never ends does not hold it.
         with socket.create_connection(("127.0.0.1", one.port), timeout=20) as raw:
             raw.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
@@ -230,6 +281,7 @@ class TestHowItBeginsAndEnds:
             _, said = one.process.communicate(timeout=30)
         assert one.process.returncode == 0, said
         assert "Traceback" not in said
+        assert "ERROR" not in said
 
 
 @dataclass

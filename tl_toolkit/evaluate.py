@@ -22,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit code: 0 where there is a score, whatever it is; with --fail 1 where photos leak or the score lies "
         "below what the run promised; 2 for what you can mend.",
     )
-    made.add_argument("model", metavar="MODEL_OR_RUN", help="a run folder, or a model.keras")
+    made.add_argument(
+        "model", metavar="MODEL_OR_RUN", help="an exported model file, a run, or such as reports/slash/best"
+    )
     made.add_argument("folder", type=Path, metavar="FOLDER", help="holds one folder of photos per class of the model")
     made.add_argument("--out", type=Path, default=Path("reports"), metavar="DIR", help="default: reports")
     made.add_argument(

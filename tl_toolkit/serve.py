@@ -21,13 +21,21 @@ def parser() -> argparse.ArgumentParser:
         help="address to listen at (default: 127.0.0.1, this machine alone); nobody is asked for a password",
     )
     made.add_argument(
-        "--port", type=at_least(0), default=8000, metavar="N", help="0 for any that is free (default: 8000)"
+        "--port", type=port, default=8000, metavar="N", help="0 for any that is free (default: 8000), at most 65535"
     )
     made.add_argument("--max-megabytes", type=at_least(1), default=20, metavar="N", help="largest upload (default: 20)")
     made.add_argument(
         "--threshold", type=share, default=0.0, metavar="P", help="answer 'unsure' below this probability (default: 0)"
     )
     return made
+
+
+def port(text: str) -> int:
+    """What argparse turns ``--port`` into."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"must be within 0..65535, got {text}")
+    return value
 
 
 def main(arguments: list[str] | None = None) -> int:

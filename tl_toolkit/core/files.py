@@ -63,9 +63,9 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file; of a folder, over those of its files in the order of their paths."""
-    files = sorted(one for one in [path, *path.rglob("*")] if one.is_file())
+def digest(*paths: Path) -> str:
+    """Hexadecimal SHA-256 of a file; of several or a folder, over those of the files in the order of their paths."""
+    files = sorted(one for path in paths for one in [path, *path.rglob("*")] if one.is_file())
     return sha256(files[0]) if len(files) == 1 else hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 

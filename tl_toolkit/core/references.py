@@ -86,7 +86,8 @@ def _data(one: _Candidate) -> tuple[str, bool]:
 
 
 def _scored(one: _Candidate) -> int:
-    return one.run["splits"].get("n_scored", one.run["dataset"]["n_images"])
+    # A training may hold one fold out of its splits: then it scored fewer photos than they have.
+    return one.run.get("training", one.run["splits"]).get("n_scored", one.run["dataset"]["n_images"])
 
 
 def run_of(model: Path) -> Path | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,8 @@ class Exporter:
         name: In the registry.
         path: Of the file or folder, below the folder of the model.
         runtime: Distributions that ``examples/example_predict_<name>.py`` needs.
-        needs: Modules that writing and opening need and this package does not depend on -> what to install.
+        needs: Modules that writing needs and this package does not depend on -> what to install.
+        runs_on: As ``needs``, of opening.
         write: Writes the file or folder at a path that does not exist.
         open: Path of the file or folder -> :data:`Predict`.
         exact: Whether probabilities must be those of the pipeline; else only the classes must, nearly always.
@@ -72,12 +74,14 @@ class Exporter:
     write: Callable[[Path, Material], None]
     open: Callable[[Path], Predict]
     needs: Mapping[str, str]
+    runs_on: Mapping[str, str] = field(default_factory=dict)
     exact: bool = True
     names: Callable[[Path], tuple[str, ...]] | None = None
 
-    def require(self) -> None:
-        """Raise UserError where a package is missing."""
-        missing = [name for module, name in self.needs.items() if importlib.util.find_spec(module) is None]
+    def require(self, *, to_open: bool = False) -> None:
+        """Raise UserError where a package is missing; by default one that writing and checking need."""
+        needed = self.runs_on if to_open else {**self.needs, **self.runs_on}
+        missing = [name for module, name in needed.items() if importlib.util.find_spec(module) is None]
         if missing:
             raise UserError(
                 f"The format {self.name} needs packages that are not installed: pip install {' '.join(missing)}"
@@ -97,8 +101,9 @@ def opened(path: Path) -> tuple[Predict, tuple[str, ...]]:
             folder of a SavedModel.
 
     Raises:
-        UserError: there is no such file, no exporter writes files of that kind, a package is missing, or the class
-            names are neither in the file nor in a ``labels.txt`` beside it.
+        UserError: there is no such file, no exporter writes files of that kind, a package is missing, the class names
+            are neither in the file nor in a ``labels.txt`` beside it or are not as many as the file tells apart, or the
+            file is damaged or none of this package.
     """
     if not path.exists():
         raise UserError(f"There is no model file {path}: name one, or write it with python -m tl_toolkit.export.")
@@ -109,14 +114,40 @@ def opened(path: Path) -> tuple[Predict, tuple[str, ...]]:
         names = ", ".join(exporter.path for exporter in exporters)
         raise UserError(f"{path} is not a model file that can be opened here: name a run, or a file like {names}.")
     exporter = found[0]
-    exporter.require()
+    exporter.require(to_open=True)
     places = (path.parent / LABELS, path.parents[len(Path(exporter.path).parts) - 1] / LABELS)
     labels = next((place for place in places if place.is_file()), None)
-    if labels:
-        # No other line breaks: a class may be called anything that a folder can be called.
-        class_names = tuple(labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
-    elif exporter.names:
-        class_names = exporter.names(path)
-    else:
+    if not labels and not exporter.names:
         raise UserError(f"{places[0]} is missing, which names the classes: put it back beside the model.")
-    return exporter.open(path), class_names
+    with _refused(path):
+        if labels:
+            # No other line breaks: a class may be called anything that a folder can be called.
+            class_names = tuple(labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        elif exporter.names:
+            class_names = exporter.names(path)
+        predict = exporter.open(path)
+        # Foreign networks may open, too; what they are is seen when they run.
+        [said] = predict(np.zeros((1, 32, 32, 3), np.uint8))
+        count = len(said)
+    if count != len(class_names):
+        where = labels or path
+        raise UserError(
+            f"{where} names {len(class_names)} classes, but {path} tells {count} apart: put the labels.txt of this "
+            "model beside it."
+        )
+    return predict, class_names
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """What a runtime says of a file that it cannot open as a UserError: each has errors of its own."""
+    try:
+        yield
+    except (UserError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[-1]
+        raise UserError(
+            f"{path} is damaged, or none of this package ({type(error).__name__}: {reason}): name a run folder or "
+            "another file, or write it again with python -m tl_toolkit.export."
+        ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -42,18 +41,16 @@ def opened(path: Path) -> Predict:
         interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count() or 1)
         interpreter.allocate_tensors()
     [into], [out] = interpreter.get_input_details(), interpreter.get_output_details()
-    lock = threading.Lock()
     shape: list[tuple[int, ...]] = []
 
     def predict(photos: np.ndarray) -> np.ndarray:
-        with lock:
-            if shape != [photos.shape]:
-                interpreter.resize_tensor_input(into["index"], photos.shape)
-                interpreter.allocate_tensors()
-                shape[:] = [photos.shape]
-            interpreter.set_tensor(into["index"], photos)
-            interpreter.invoke()
-            return interpreter.get_tensor(out["index"])
+        if shape != [photos.shape]:
+            interpreter.resize_tensor_input(into["index"], photos.shape)
+            interpreter.allocate_tensors()
+            shape[:] = [photos.shape]
+        interpreter.set_tensor(into["index"], photos)
+        interpreter.invoke()
+        return interpreter.get_tensor(out["index"])
 
     return predict
 

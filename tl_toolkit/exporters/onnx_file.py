@@ -52,11 +52,24 @@ def opened(path: Path) -> Predict:
     return predict
 
 
+def class_names(path: Path) -> tuple[str, ...]:
+    """Those of its metadata."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    # Nothing is run: so nothing need be made fast.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return tuple(json.loads(session.get_modelmeta().custom_metadata_map["labels"]))
+
+
 EXPORTER = Exporter(
     name="onnx",
     path="model.onnx",
     runtime=("onnxruntime", "numpy", "pillow"),
     write=write,
     open=opened,
-    needs={"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"},
+    needs={"tf2onnx": "tf2onnx", "onnx": "onnx"},
+    runs_on={"onnxruntime": "onnxruntime"},
+    names=class_names,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +32,19 @@ def opened(path: Path) -> Predict:
     import openvino
 
     compiled = openvino.Core().compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    request, lock = compiled.create_infer_request(), threading.Lock()
+    request = compiled.create_infer_request()
 
     def predict(photos: np.ndarray) -> np.ndarray:
-        with lock:
-            return request.infer({"photos": photos})["probabilities"].copy()
+        return request.infer({"photos": photos})["probabilities"].copy()
 
     return predict
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """Those of its runtime information."""
+    import openvino
+
+    return tuple(json.loads(openvino.Core().read_model(str(path)).get_rt_info(["tl_toolkit", "labels"]).astype(str)))
 
 
 EXPORTER = Exporter(
@@ -48,5 +53,7 @@ EXPORTER = Exporter(
     runtime=("openvino", "numpy", "pillow"),
     write=write,
     open=opened,
-    needs={**onnx_file.EXPORTER.needs, "openvino": "openvino"},
+    needs=onnx_file.EXPORTER.needs,
+    runs_on={"openvino": "openvino"},
+    names=class_names,
 )

@@ -54,7 +54,9 @@ class Prediction:
 class Predictions(Sequence[Prediction]):
     """A list of predictions that is an array of labels wherever NumPy or scikit-learn want one.
 
-    So ``predictions[0].probability`` works, and ``accuracy_score(y, predictions)`` and ``y == predictions``, too.
+    So ``predictions[0].probability`` works, and ``accuracy_score(y, predictions)``, too. ``y == predictions`` and
+    ``y != predictions`` compare label by label, bool (n,), with any sequence ``y`` of n labels; of another length,
+    they raise a ``ValueError``.
     """
 
     def __init__(self, items: Iterable[Prediction]) -> None:
@@ -69,6 +71,14 @@ class Predictions(Sequence[Prediction]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __eq__(self, other: object) -> np.ndarray:  # type: ignore[override]
+        return np.asarray(np.asarray(self) == np.asarray(other))
+
+    def __ne__(self, other: object) -> np.ndarray:  # type: ignore[override]
+        return np.asarray(np.asarray(self) != np.asarray(other))
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:

@@ -75,7 +75,7 @@ class Guard:
         if self._hosts is not None and name not in self._hosts:
             return 421, f"This server is not called {name or 'that'}: use its own address."
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place(origin) != host:
             return 403, "Pages of other sites may not ask this server."
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > _PATIENCE * self._max_bytes:
@@ -84,3 +84,11 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is larger than {self._max_bytes / 1e6:.0f} MB."
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None for what is none, such as ``http://[``."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

@@ -28,7 +28,8 @@ Decode: TypeAlias = Callable[[Path | bytes], np.ndarray]
 def each(photos: Photos) -> Iterable[Photo]:
     """The photos one by one; a single one is a list of one."""
     single = isinstance(photos, str | bytes | PathLike) or _is_image(photos)
-    if single or (isinstance(photos, np.ndarray) and photos.ndim == 3 and photos.dtype == np.uint8):
+    # Numbers of whatever type: row by row, an array that is no photo would be refused for a shape that nobody gave.
+    if single or (isinstance(photos, np.ndarray) and photos.ndim in (2, 3) and photos.dtype.kind in "biufc"):
         return [photos]  # type: ignore[list-item]
     return photos  # type: ignore[return-value]
 

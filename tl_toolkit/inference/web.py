@@ -8,10 +8,12 @@ from typing import Any
 
 import anyio
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
 
 from tl_toolkit.core.errors import BrokenImageError
 from tl_toolkit.inference.guard import Guard
@@ -102,6 +104,16 @@ def application(
     async def refused(_request: Request, error: StarletteHTTPException) -> JSONResponse:
         return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
 
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        reasons = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"detail": "; ".join(reasons)}, 422)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        # Nobody hears it; but it is no defect of the server, which would log it.
+        return JSONResponse({"detail": "The body ended before it was whole."}, 400)
+
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return Response(content.page, media_type="text/html")
@@ -127,7 +139,10 @@ def application(
     problems: dict[int | str, dict[str, Any]] = {
         413: {"model": Problem, "description": f"The body is larger than {max_bytes} bytes."},
         415: {"model": Problem, "description": "The body is neither a form nor an image."},
-        422: {"model": Problem, "description": "It is not a whole photo, or one of more than 100 megapixels."},
+        422: {
+            "model": Problem,
+            "description": "It is not a whole photo, or one of more than 100 megapixels; or `explain` is no boolean.",
+        },
     }
 
     @app.post(

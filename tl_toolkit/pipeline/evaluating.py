@@ -152,7 +152,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         surest, least = by_confidence[~right], by_confidence[right][::-1]
         record = page.evaluation_record(
             dataset=dataset,
-            model={"path": file.as_posix(), "sha256": digest(file)},
+            model={"path": file.as_posix(), "sha256": model_digest(file)},
             run=saved,
             kept=kept,
             evaluation=best,
@@ -184,6 +184,12 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         write_json(folder / "evaluation.json", record)
         written = page.build(folder)
     return FolderEvaluation(page=written, record=record, verdicts=page.verdicts(record))
+
+
+def model_digest(path: Path) -> str:
+    """Hexadecimal SHA-256 of a model file or folder, as in the ``exports`` of a run."""
+    # OpenVINO keeps the weights in a second file.
+    return digest(path, path.with_suffix(".bin")) if path.suffix == ".xml" else digest(path)
 
 
 def _read(dataset: Dataset, watch: Stopwatch) -> tuple[Dataset, Photos, Examination]:

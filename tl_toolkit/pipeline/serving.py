@@ -61,7 +61,7 @@ def serve(options: ServeOptions) -> None:
         raise UserError(
             f"Serving needs packages that are not installed ({error.name}): pip install '.[serve]'"
         ) from error
-    listening = _listening(options)
+    listening = listening_at(options)
     path = model_file(options.model)
     classifier, looked, near = load_model(path), explainer(path), neighbours(path)
     names = classifier.classes_.tolist()
@@ -94,6 +94,7 @@ def serve(options: ServeOptions) -> None:
             names=names,
             title=f"{title.parent.name}/{title.name}",
             one_view=bool(looked and looked.one_view),
+            threshold=f"{100 * options.threshold:g} %" if options.threshold else "",
             **limits,
         ),
         docs=lambda document: render("serve_docs.html.j2", document=document, **limits),
@@ -101,7 +102,11 @@ def serve(options: ServeOptions) -> None:
         script=(templates / "serve.js").read_text(encoding="utf-8"),
     )
     app = web.application(
-        answer, content, hosts=_hosts(options.host), max_bytes=options.max_bytes, threads=os.cpu_count() or 1
+        answer,
+        content,
+        hosts=hosts_of(listening, options.host),
+        max_bytes=options.max_bytes,
+        threads=os.cpu_count() or 1,
     )
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=5, server_header=False
@@ -149,19 +154,31 @@ def _blank() -> bytes:
     return thumbnail(np.zeros((64, 64, 3), np.uint8))
 
 
-def _listening(options: ServeOptions) -> socket.socket:
+def listening_at(options: ServeOptions) -> socket.socket:
+    """A socket that listens at the first address that the host means.
+
+    Raises:
+        UserError: there is no such address, or it cannot be had.
+    """
     try:
-        [family, *_] = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((options.host, options.port), family=family)
-    except OSError as error:
+        [family, _, _, _, address] = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address, family=family)
+    # Of names that can be none, and of ports beyond 65535, other errors are raised than of those that are not there.
+    except (OSError, OverflowError, UnicodeError) as error:
         where = f"{options.host}:{options.port}"
-        raise UserError(f"{where} cannot be served at ({error.strerror}): name another --host or --port.") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise UserError(f"{where} cannot be served at ({reason}): name another --host or --port.") from error
 
 
-def _hosts(host: str) -> frozenset[str] | None:
-    """Names by which a browser may call a server at ``host``: its own, on loopback; any, where others are let in."""
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = host == "localhost"
-    return frozenset({host, "localhost", "127.0.0.1", "::1"}) if loopback else None
+def hosts_of(listening: socket.socket, host: str) -> frozenset[str] | None:
+    """Names by which a browser may call a server, in lower case: its own, on loopback; any, where others are let in.
+
+    Args:
+        listening: What says which of both it is: many names mean loopback.
+        host: As the user named it.
+    """
+    bound = listening.getsockname()[0]
+    address = ipaddress.ip_address(bound)
+    # Python 3.11 takes ::ffff:127.0.0.1 for no loopback.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return frozenset({host.lower(), bound, "localhost", "127.0.0.1", "::1"}) if address.is_loopback else None
