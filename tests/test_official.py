@@ -258,7 +258,7 @@ def test_fine_tuning_begins_with_the_best_head_of_the_search(
         [said] = head.probabilities(tables(config).features[prepared.splits.scored, 0])
     with (outcome.folder / "predictions.csv").open(newline="") as file:
         tuned = np.array([[float(row[f"p_{name}"]) for name in CLASSES] for row in csv.DictReader(file)])
-    print(np.abs(tuned-said).max(), said[:4], tuned[:4], np.abs(said-1/3).max())
+    print(np.abs(tuned - said).max(), said[:4], tuned[:4], np.abs(said - 1 / 3).max())
     np.testing.assert_allclose(tuned, said, atol=0.01)
 
 
@@ -294,4 +294,35 @@ def test_a_search_that_has_seen_the_photos_held_out_is_no_beginning(
     run = json.loads((searched.folder / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps(run))
     with pytest.raises(UserError, match="no official test set: name the --backbone"):
+        pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("official", "held_out", "said"),
+    [
+        (False, "as it was", "by all photos, those of the official test set among them"),
+        (True, "another photo", "held out other photos than the official test set of now"),
+        (True, "unknown", "does not tell which photos"),
+    ],
+)
+def test_a_search_on_the_same_photos_must_have_held_the_same_ones_out(
+    official: bool,
+    held_out: str,
+    said: str,
+    searched: pipeline.Outcome,
+    arrays: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    run = json.loads((searched.folder / "run.json").read_text())
+    run["splits"]["official_test_set"] = official
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    splits = json.loads((searched.folder / "splits.json").read_text())
+    if held_out == "another photo":
+        tested = splits["outer"].index(0)
+        splits["outer"][tested], splits["outer"][tested - 1] = -1, 0
+    if held_out != "unknown":
+        (tmp_path / "splits.json").write_text(json.dumps(splits))
+    with pytest.raises(UserError, match=said):
         pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))
