@@ -73,10 +73,10 @@ def begun_with(folder: Path) -> dict[str, Any]:
     if (folder / "run.json").exists() and not list((folder / "trainings").glob("*/checkpoint.npz")):
         raise UserError(f"{folder} is a finished run: there is nothing to resume.")
     try:
-        begun = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        begun: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise UserError(f"{folder} holds no interrupted training (training.json).") from error
-    return begun  # type: ignore[no-any-return]
+    return begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
