@@ -212,6 +212,12 @@ def test_mistakes_end_with_one_line(
     assert said in capsys.readouterr().err
 
 
+def test_what_to_resume_is_looked_for_before_the_photos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(tmp_path / "no photos"), "--network", "slash_cnn", "--resume", str(tmp_path), "--out", str(tmp_path)]
+    assert main(words) == 2
+    assert "no interrupted training" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("measured_here")
 class TestMainJob:
     def test_the_baseline_and_the_leak_are_in_the_report(

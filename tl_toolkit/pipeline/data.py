@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -117,6 +117,10 @@ def find_data(options: DataOptions, watch: Stopwatch) -> Dataset:
 
 def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: Stopwatch) -> Prepared:
     """Audit the photos, and plan the folds."""
+    if dataset.test is not None:
+        asked = {one.name for one in fields(options) if getattr(options, one.name) != one.default}
+        for name in sorted(asked & {"folds", "inner_folds"}):
+            warn(f"--{name.replace('_', '-')} has no effect: {dataset.name} has an official test set, scored once.")
     what = "drawn pictures" if dataset.is_sample else "photos"
     with watch.step("audit", f"Reading {len(dataset)} {what} in {len(dataset.class_names)} classes"):
         photos = Photos(dataset.root, dataset.paths, pixels=dataset.pixels)

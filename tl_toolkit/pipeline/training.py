@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -31,7 +30,7 @@ from tl_toolkit.pipeline.fitting import tables_of, trainer_of
 from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import TrainOptions
 from tl_toolkit.pipeline.searching import Outcome
-from tl_toolkit.pipeline.training_settings import best_head, require_blind, settings_of
+from tl_toolkit.pipeline.training_settings import begun_with, best_head, require_blind, settings_of
 from tl_toolkit.sections import record
 from tl_toolkit.training.courses import Trained
 from tl_toolkit.training.fitting import Trainer
@@ -51,9 +50,12 @@ def train(options: TrainOptions) -> Outcome:
     watch = Stopwatch()
     if options.fine_tune:
         options = replace(options, fine_tune=run_folder(options.fine_tune))
-    head, searched = best_head(options.fine_tune) if options.fine_tune else (fine_tuning.HEAD, "")
-    settings_of(options, 0, head)  # mistakes are told before photos are looked for
+    found = best_head(options.fine_tune) if options.fine_tune else None
+    head = found.config if found else fine_tuning.HEAD
+    # Mistakes are told before photos are looked for.
+    settings_of(options, 0, head)
     exporters_of(options.export)
+    begun = begun_with(options.resume) if options.resume else None
     dataset = find_data(options, watch)
     config = settings_of(options, len(dataset), head)
     if "optimizer" in options.settings and "learning_rate" not in options.settings:
@@ -62,9 +64,9 @@ def train(options: TrainOptions) -> Outcome:
         raise UserError(f"{dataset.name} has an official test set: leave --cross-validate out.")
     bank = FeatureBank(cache_folder() / "features")
     prepared = prepare(options, dataset, bank, watch)
-    if options.fine_tune:
-        require_blind(options.fine_tune, searched, prepared)
-    folder = _folder(options, config, head, prepared)
+    if found:
+        require_blind(found, prepared)
+    folder = _folder(options, config, head, prepared, begun)
     try:
         return Outcome(folder=folder, run=_train(options, config, head, prepared, bank, folder, watch))
     except KeyboardInterrupt as interrupt:
@@ -194,8 +196,14 @@ def _train(
     return run
 
 
-def _folder(options: TrainOptions, config: TrainingConfig, head: TrainingConfig, prepared: Prepared) -> Path:
-    """A new run folder, or the one to go on in, whose settings, photos and folds must be the same."""
+def _folder(
+    options: TrainOptions,
+    config: TrainingConfig,
+    head: TrainingConfig,
+    prepared: Prepared,
+    begun: dict[str, Any] | None,
+) -> Path:
+    """A new run folder, or that of ``options.resume``, whose settings, photos and folds must be those of ``begun``."""
     identity = plain(
         {
             "settings": asdict(config),
@@ -206,19 +214,13 @@ def _folder(options: TrainOptions, config: TrainingConfig, head: TrainingConfig,
             "outer": prepared.splits.outer,
         }
     )
-    if options.resume is None:
+    if options.resume is None or begun is None:
         folder = new_run_folder(options.out / prepared.dataset.name)
         write_json(folder / "audit.json", plain(prepared.audit))
         write_json(folder / "splits.json", {"paths": list(prepared.dataset.paths), **plain(prepared.splits)})
         write_json(folder / "training.json", identity)
         note(f"Checkpoints, curves and TensorBoard logs: {folder}")
         return folder
-    if (options.resume / "run.json").exists() and not list((options.resume / "trainings").glob("*/checkpoint.npz")):
-        raise UserError(f"{options.resume} is a finished run: there is nothing to resume.")
-    try:
-        begun = json.loads((options.resume / "training.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{options.resume} holds no interrupted training (training.json).") from error
     other = [name for name in identity if begun.get(name) != identity[name]]
     if other:
         raise UserError(f"{options.resume} was begun with other {', '.join(other)}: run the same command as then.")
