@@ -53,8 +53,8 @@ def text(run: Mapping[str, Any], weights: Mapping[str, str]) -> str:
         "",
         LARGE_PHOTOS,
         "",
-        "The SavedModel's signature `serve_jpeg` takes the content of files, and sets JPEGs upright by their EXIF "
-        "orientation; photos of other formats must be upright.",
+        "The SavedModel's signature `serve_jpeg` takes the content of files: JPEG, which it sets upright by EXIF "
+        "orientation, and, if upright, PNG, the first frame of a GIF, and uncompressed BMP of 24 or 32 bits.",
         "",
         "## Files",
         "",
