@@ -1,8 +1,8 @@
 """A TensorFlow SavedModel with two signatures, as TensorFlow Serving wants them.
 
 ``serving_default`` takes ``photos``, uint8 RGB (n, height, width, 3) of any size; ``serve_jpeg`` takes ``jpeg``,
-strings (n,), each the content of a file: JPEG, PNG, GIF, of which the first frame is taken, or an uncompressed BMP of 24
-or 32 bits. Both give ``probabilities``, float32 (n, k); ``labels``, strings (n,): the most probable class; and
+strings (n,), each the content of a file: JPEG, PNG, GIF, of which the first frame is taken, or an uncompressed BMP of
+24 or 32 bits. Both give ``probabilities``, float32 (n, k); ``labels``, strings (n,): the most probable class; and
 ``classes``, strings (n, k): what each probability is of.
 
 ``serve_jpeg`` sets JPEGs upright by their EXIF orientation and puts what is transparent in a PNG on white, as training
