@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import venv
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,6 +22,7 @@ from conftest import CLASSES, Finished, SmokeRun, command
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
+from test_images import encode, photo, retag
 from test_search import SCHEMA, run_of
 
 from tl_toolkit import export
@@ -232,7 +235,9 @@ def test_the_check_refuses_what_keras_exports_in_training_mode(tmp_path: Path) -
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
     exporter = REGISTRY.get("onnx")
     parity.add_example(exporter, tmp_path)
-    found = parity.measure(exporter, tmp_path, parity.originals(tmp_path, [photo]), np.zeros(1, np.int64), expected)
+    found = parity.measure(
+        exporter, tmp_path, parity.originals(tmp_path, 1, lambda *_: photo), np.zeros(1, np.int64), expected
+    )
     with pytest.raises(parity.ExportError, match="says other probabilities than the pipeline"):
         parity.judge(exporter, found)
 
@@ -246,7 +251,7 @@ def test_a_file_that_does_not_run_is_told_with_its_reason(tmp_path: Path) -> Non
     (tmp_path / "model.onnx").write_bytes(b"no model")
     (tmp_path / "labels.txt").write_text("a\nb\n")
     parity.add_example(exporter, tmp_path)
-    files = parity.originals(tmp_path, [np.zeros((4, 4, 3), np.uint8)])
+    files = parity.originals(tmp_path, 1, lambda *_: np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(parity.ExportError, match=r"model\.onnx does not run: .+"):
         parity.measure(exporter, tmp_path, files, np.zeros(1, np.int64), np.zeros((1, 2), np.float32))
 
@@ -261,7 +266,7 @@ def test_folders_may_be_named_from_where_one_is(
     exporter = REGISTRY.get("onnx")
     predict, _ = opened(Path("model") / exporter.path)
     said = predict(photo[None])
-    found = parity.measure(exporter, Path("model"), parity.originals(Path(), [photo]), said.argmax(1), said)
+    found = parity.measure(exporter, Path("model"), parity.originals(Path(), 1, lambda *_: photo), said.argmax(1), said)
     assert found.max_difference < 1e-6
 
 
@@ -271,6 +276,147 @@ def test_scripts_differ_in_how_they_load_only() -> None:
     assert len(texts) == len(REGISTRY.names())
     assert len({text.partition("import json")[2].partition("def loaded")[0] for text in texts}) == 1
     assert len({text.partition("def main")[2] for text in texts}) == 1
+
+
+def test_one_photo_is_in_memory_at_a_time_and_few_pixels_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "ORIGINAL_PIXELS", 2 * 60 * 80)
+    given: list[weakref.ref[np.ndarray]] = []
+
+    def photo(index: int, side: int | None) -> np.ndarray:
+        assert sum(one() is not None for one in given) <= 1
+        shape = (60, 80, 3) if side is None else (side // 16, side // 8, 3)
+        made = np.full(shape, index, np.uint8)
+        given.append(weakref.ref(made))
+        return made
+
+    files = parity.originals(tmp_path, 5, photo)
+    small = (MAX_SIDE // 16, MAX_SIDE // 8, 3)
+    assert [decode_image(file).shape for file in files] == [(60, 80, 3)] * 2 + [small] * 3
+    assert [decode_image(file).max() for file in files] == list(range(5))
+
+
+def test_scripts_find_packages_where_the_user_put_them_and_not_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (packages / "of_the_user.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    exporter = replace(REGISTRY.get("onnx"), name="fake")
+    (tmp_path / exporter.example).write_text(
+        "import json, os, sys\n"
+        "import of_the_user\n"
+        "here = os.getcwd() in sys.path or '' in sys.path\n"
+        "print(json.dumps({'package': sys.modules['tl_toolkit'], 'here': here, 'words': sys.argv[1:]}))\n"
+    )
+    [said] = parity.answered(exporter, tmp_path, [tmp_path / "1.png"])
+    assert said == {"package": None, "here": False, "words": ["--json", str(tmp_path / "1.png")]}
+
+
+def _photo_in(mode: str) -> tuple[Image.Image, str, dict[str, Any]]:
+    """A picture in a mode of Pillow, a format that has the mode, and options to save it with."""
+    colours = Image.fromarray(photo(61, 40))
+    grey = photo(61, 40, seed=1)[..., 0]
+    if mode in ("LA", "RGBA"):
+        colours.putalpha(Image.fromarray(grey))
+        return colours.convert(mode), "PNG", {}
+    if mode == "P":
+        return colours.quantize(64), "PNG", {"transparency": bytes(range(0, 256, 4))}
+    if mode == "I;16":
+        return Image.fromarray(grey.astype(np.uint16) * 255), "PNG", {}
+    if mode == "I":
+        return Image.fromarray(grey.astype(np.int32) * 200), "TIFF", {"tiffinfo": {274: 6}}
+    if mode == "F":
+        return Image.fromarray(grey.astype(np.float32) / 300), "TIFF", {}
+    return colours.convert(mode), "TIFF" if mode == "CMYK" else "PNG", {}
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+def test_scripts_decode_as_the_pipeline_does(mode: str, tmp_path: Path) -> None:
+    image, suffix, options = _photo_in(mode)
+    file = tmp_path / f"photo.{suffix.lower()}"
+    image.save(file, **options)
+    with Image.open(file) as check:
+        assert check.mode == mode
+    script = runpy.run_path(str(Path(parity.__file__).with_name("examples") / "example_predict_onnx.py"))
+    decoded = script["decoded"](file)
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, decode_image(file, max_side=None))
+
+
+def test_scripts_read_scanned_grey_as_the_pipeline_does(tmp_path: Path) -> None:
+    """White is zero, in 16 bits; and one level of grey is transparent."""
+    values = photo(61, 40)[..., 0].astype(np.uint16) * 255
+    script = runpy.run_path(str(Path(parity.__file__).with_name("examples") / "example_predict_onnx.py"))
+    scanned = tmp_path / "scanned.tiff"
+    scanned.write_bytes(retag(encode(values, "TIFF"), 262, 1, 0))
+    transparent = tmp_path / "transparent.png"
+    Image.fromarray(values).save(transparent, transparency=int(values[20, 30]))
+    for file in (scanned, transparent):
+        np.testing.assert_array_equal(script["decoded"](file), decode_image(file, max_side=None))
+
+
+class _Broken:
+    """What writes a format, and fails as converters do."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def __call__(self, path: Path, material: Material) -> None:
+        path.write_bytes(b"half of a file")
+        raise self.error
+
+
+@pytest.fixture
+def copied(exported: tuple[Path, Finished], tmp_path: Path) -> Path:
+    """The run ``exported``, in a folder of runs of its own."""
+    folder = tmp_path / "runs" / exported[0].name
+    shutil.copytree(exported[0], folder)
+    return folder
+
+
+@pytest.mark.parametrize("error", [ImportError("no module\nof that name"), OSError(28, "No space left on device")])
+def test_a_format_that_cannot_be_written_fails_alone(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    """What was exported before and passed stays, file and record; by whatever name the run was called."""
+    before, model = run_of(copied), copied / "model"
+    litert, onnx = REGISTRY.get("litert"), REGISTRY.get("onnx")
+    # As if it had not been exported yet.
+    (model / "model.tflite").unlink()
+    before["exports"] = [one for one in before["exports"] if one["format"] != "litert"]
+    (copied / "run.json").write_text(json.dumps(before))
+    fakes = {e.name: replace(e, write=_Broken(error)) for e in (litert, onnx)}
+    monkeypatch.setattr("tl_toolkit.pipeline.exporting.exporters_of", lambda _: list(fakes.values()))
+    assert export.main([str(copied.parent / "latest"), "--format", "litert", "onnx"]) == 1
+    told = capsys.readouterr()
+    assert "".join(told.out.split()) == "".join(f"{model / e.path}: FAILED".replace(" ", "") for e in (litert, onnx))
+    assert "The format litert failed: model.tflite cannot be written:" in " ".join(told.err.split())
+    assert "The file model.onnx of an earlier export, which passed, stays" in " ".join(told.err.split())
+    run = run_of(copied)
+    jsonschema.validate(run, SCHEMA)
+    assert run["exports"][:-1] == before["exports"]
+    assert run["exports"][-1]["format"] == "litert"
+    assert str(error).splitlines()[0] in run["exports"][-1]["error"]
+    assert "\n" not in run["exports"][-1]["error"]
+    assert not (model / "model.tflite").exists()
+    assert sha256(model / "model.onnx") == run["model_files"]["model.onnx"] == before["model_files"]["model.onnx"]
+    assert [path.name for path in model.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("keras", OSError(28, "No space left on device")), ("onnx", KeyboardInterrupt())]
+)
+def test_without_keras_or_after_ctrl_c_nothing_goes_on(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: BaseException
+) -> None:
+    before = (copied / "run.json").read_bytes()
+    fake = replace(REGISTRY.get(name), write=_Broken(error))
+    monkeypatch.setattr("tl_toolkit.pipeline.exporting.exporters_of", lambda _: [fake])
+    assert export.main([str(copied), "--format", name]) == (2 if name == "keras" else 130)
+    assert (copied / "run.json").read_bytes() == before
 
 
 class TestWhatTheUserCanMend:

@@ -1,4 +1,4 @@
-"""Photos of cameras are set upright by the SavedModel's signature of files, as they were for training."""
+"""What the SavedModel's signature of files makes of files is what training saw: upright, and on white."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from test_images import encode, photo, png
 
 from tl_toolkit.core.runtime import keras, tensorflow
 from tl_toolkit.datasets.images import decode_image
@@ -79,6 +80,74 @@ def signatures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Say, Say]:
         return np.asarray(said["probabilities"])[0]
 
     return of_file, of_pixels
+
+
+def transparent(mode: str) -> Image.Image:
+    image = Image.fromarray(photo(61, 40))
+    image.putalpha(Image.fromarray(photo(61, 40, seed=1)[..., 0]))
+    return image.convert(mode)
+
+
+def bmp(pixels: np.ndarray, bits: int, compression: int = 0, top_down: bool = False) -> bytes:
+    """A BMP of blue, green, red, and zeros where there are 32 bits; put together by hand, for what Pillow cannot write.
+
+    Args:
+        pixels: uint8 RGB (height, width, 3), width divisible by 4.
+    """
+    height, width = pixels.shape[:2]
+    stored = np.concatenate([pixels[..., ::-1], np.zeros((height, width, bits // 8 - 3), np.uint8)], -1)
+    content = (stored if top_down else stored[::-1]).tobytes()
+    rest = (1, bits, compression, len(content), 0, 0, 0, 0)
+    header = struct.pack("<IiiHHIIiiII", 40, width, -height if top_down else height, *rest)
+    return b"BM" + struct.pack("<IHHI", 54 + len(content), 0, 0, 54) + header + content
+
+
+PHOTO = Image.fromarray(photo(61, 40))
+ROWS = b"".join(b"\0" + bytes([value, 99]) for value in range(0, 240, 10))
+OTHER_FILES = {
+    "PNG": encode(PHOTO, "PNG"),
+    "grey PNG": encode(PHOTO.convert("L"), "PNG"),
+    "PNG of 1 bit": encode(PHOTO.convert("1"), "PNG"),
+    "PNG of 2 bits": encode(PHOTO.quantize(4), "PNG"),
+    "PNG of 4 bits": png(4, 24, 4, 0, ROWS),
+    "PNG of 4 bits with a transparent colour": png(4, 24, 4, 0, ROWS, transparent=b"\0\6"),
+    "PNG with a palette": encode(PHOTO.quantize(64), "PNG"),
+    "PNG with a palette with alpha": encode(PHOTO.quantize(64), "PNG", transparency=bytes(range(0, 256, 4))),
+    "PNG of 2 bits with alpha": encode(PHOTO.quantize(4), "PNG", transparency=bytes([0, 90, 180, 255])),
+    "PNG with a transparent colour": encode(PHOTO, "PNG", transparency=PHOTO.getpixel((5, 5))),
+    "PNG with alpha": encode(transparent("RGBA"), "PNG"),
+    "PNG with grey and alpha": encode(transparent("LA"), "PNG"),
+    "GIF": encode(PHOTO.quantize(64), "GIF"),
+    "GIF with frames": encode(PHOTO.quantize(64), "GIF", save_all=True, append_images=[PHOTO.rotate(180)]),
+    "BMP": encode(PHOTO, "BMP"),
+    "BMP of 32 bits": bmp(photo(60, 40), 32),
+    "BMP from the top": bmp(photo(60, 40), 24, top_down=True),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+def test_other_formats(signatures: tuple[Say, Say], name: str) -> None:
+    of_file, of_pixels = signatures
+    content = OTHER_FILES[name]
+    np.testing.assert_allclose(of_file(content), of_pixels(decode_image(content)), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encode(PHOTO.quantize(64), "BMP"),
+        encode(PHOTO.convert("1"), "BMP"),
+        bmp(photo(60, 40), 32, compression=3),
+        encode(PHOTO, "TIFF"),
+        b"BM",
+        b"\x89PNG",
+        b"",
+    ],
+)
+def test_what_would_be_misread_is_refused(signatures: tuple[Say, Say], content: bytes) -> None:
+    of_file, _ = signatures
+    with pytest.raises(tensorflow().errors.InvalidArgumentError):
+        of_file(content)
 
 
 @pytest.mark.parametrize("order", [LITTLE, BIG])

@@ -39,16 +39,19 @@ def main(arguments: list[str] | None = None) -> int:
         nonlocal failed
         from tl_toolkit import pipeline
         from tl_toolkit.core.console import output
+        from tl_toolkit.core.references import run_folder
 
+        # Once, for what is latest may change meanwhile.
+        folder = run_folder(given.run)
         made = pipeline.export(
             pipeline.ExportOptions(
-                run=given.run, formats=tuple(given.format), data_dir=given.data_dir, photos=given.photos
+                run=folder, formats=tuple(given.format), data_dir=given.data_dir, photos=given.photos
             )
         )
         for one in made:
             failed += one.error is not None
             result = "FAILED" if one.size is None else f"{one.size / 1e6:.1f} MB, up to {one.max_difference:.1e} apart"
-            output.print(f"{given.run / 'model' / one.path}: {result}", markup=False)
+            output.print(f"{folder / 'model' / one.path}: {result}", markup=False)
 
     return ended(command) or int(failed > 0)
 

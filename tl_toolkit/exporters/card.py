@@ -53,15 +53,15 @@ def text(run: Mapping[str, Any], weights: Mapping[str, str]) -> str:
         "",
         LARGE_PHOTOS,
         "",
-        "The SavedModel's signature `serve_jpeg` takes the content of files, and sets JPEGs upright by their EXIF "
-        "orientation; photos of other formats must be upright.",
+        "The SavedModel's signature `serve_jpeg` takes the content of files: JPEG, which it sets upright by EXIF "
+        "orientation, and, if upright, PNG, the first frame of a GIF, and uncompressed BMP of 24 or 32 bits.",
         "",
         "## Files",
         "",
-        "Each was run on photos at original size, in its own runtime and a process of its own, and compared with the "
-        "pipeline. Accuracy lost is how many fewer of these photos the file tells right than the pipeline: a "
-        "difference alone, for the model may have been trained on them. Milliseconds are of one photo at a time, on "
-        "the machine that wrote the file.",
+        "Each was run on photos at original size (at 512 px, once 400 megapixels were reached), in its own runtime and "
+        "a process of its own, and compared with the pipeline. Accuracy lost is how many fewer of these photos the "
+        "file tells right than the pipeline: a difference alone, for the model may have been trained on them. "
+        "Milliseconds are of one photo at a time, on the machine that wrote the file.",
         "",
         "| format | file | MB | largest difference | same class | accuracy lost | photos | ms |",
         "|---|---|---|---|---|---|---|---|",

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from tl_toolkit.exporters.base import Exporter
+from tl_toolkit.exporters.preprocessing import MAX_SIDE
 
 TOLERANCE = 1e-3
 """Largest difference of a probability that passes, of formats that are exact."""
 
 AGREEMENT = 0.98
 """Least share of photos that must be given the same class, of formats that are not."""
+
+ORIGINAL_PIXELS = 400_000_000
+"""About how many pixels files are checked on at original size, all photos together: 1.2 GB, if they were not packed."""
 
 # The script as it is, in a process that cannot import this package.
 _ISOLATED = (
@@ -50,18 +54,24 @@ class Parity:
     milliseconds: float
 
 
-def originals(folder: Path, photos: Sequence[np.ndarray]) -> list[Path]:
-    """Photos as PNG files, which every reader decodes alike.
+def originals(folder: Path, number: int, photo: Callable[[int, int | None], np.ndarray]) -> list[Path]:
+    """Photos as PNG files, which every reader decodes alike; in memory, there is one at a time.
+
+    They are at original size, until those written are of :data:`ORIGINAL_PIXELS` together: such files of 64 photos of
+    48 megapixels would take 6 GB. The others are shrunk to 512 px, as training saw them.
 
     Args:
         folder: An existing folder.
-        photos: uint8 RGB, at original size.
+        number: How many photos there are.
+        photo: Index of a photo, and its longest side in pixels or None for its own -> uint8 RGB.
     """
     from PIL import Image
 
-    paths = [folder / f"{number:03d}.png" for number in range(len(photos))]
-    for path, photo in zip(paths, photos, strict=True):
-        Image.fromarray(photo).save(path, compress_level=1)
+    paths, left = [folder / f"{index:03d}.png" for index in range(number)], ORIGINAL_PIXELS
+    for index, path in enumerate(paths):
+        pixels = photo(index, None if left > 0 else MAX_SIDE)
+        left -= pixels.shape[0] * pixels.shape[1]
+        Image.fromarray(pixels).save(path, compress_level=1)
     return paths
 
 
@@ -99,9 +109,10 @@ def answered(exporter: Exporter, folder: Path, photos: Sequence[Path]) -> list[d
     Raises:
         ExportError: the script fails.
     """
-    # Absolute, as the script runs in another folder, from which this package cannot be imported by chance.
+    # Absolute, as the script runs in another folder, which -P keeps off the path. Not -I: packages may be those of the
+    # user, or where PYTHONPATH says.
     files = [path.resolve() for path in (folder / exporter.example, *photos)]
-    command = [sys.executable, "-I", "-c", _ISOLATED, str(files[0]), "--json", *map(str, files[1:])]
+    command = [sys.executable, "-P", "-c", _ISOLATED, str(files[0]), "--json", *map(str, files[1:])]
     with tempfile.TemporaryDirectory() as elsewhere:
         done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def export_model(
         classifier,
         dataset.class_names,
         exporters_of(formats),
-        [_original(photos, int(i)) for i in checked],
+        lambda number, side: _decoded(photos, int(checked[number]), side),
         dataset.labels[checked],
         expected,
         [photos[int(i)] for i in spread(dataset.labels, trained, CALIBRATED)],
@@ -126,6 +126,11 @@ def finish(folder: Path, run: dict[str, Any]) -> None:
 def export(options: ExportOptions) -> list[ExportedModel]:
     """Write further formats of a finished run, check them on the photos of its run, and bring its records up to date.
 
+    Where a format fails of which there is a file that passed, that file stays with its record.
+
+    Returns:
+        Of each format that was asked for how it was found now.
+
     Raises:
         UserError: something that the user can mend, such as photos that are elsewhere by now.
     """
@@ -143,7 +148,6 @@ def export(options: ExportOptions) -> list[ExportedModel]:
             "older releases do not: run the search again."
         ) from error
     find = _finder(run, options)
-    photos = [find(one, None) for one in kept["photos"]]
     # Those on which files are checked were all scored.
     label_of = dict(zip(saved.paths, saved.labels.tolist(), strict=True))
     labels = np.array([label_of[one["path"]] for one in kept["photos"]])
@@ -152,15 +156,31 @@ def export(options: ExportOptions) -> list[ExportedModel]:
     names = run["dataset"]["class_names"]
     # The Keras file is what the others are made of, and stays; unless it was asked for, it is not checked again.
     wanted = [e for e in exporters if e.name != "keras" or "keras" in options.formats or "all" in options.formats]
-    made = _written(folder, classifier, names, wanted, photos, labels, expected, calibration)
-    run["exports"] = list({**previous, **{one.format: plain(one) for one in made}}.values())
+    made = _written(
+        folder,
+        classifier,
+        names,
+        wanted,
+        lambda number, side: find(kept["photos"][number], side),
+        labels,
+        expected,
+        calibration,
+    )
+    for one in made:
+        before = previous.get(one.format)
+        if one.error and before and not before["error"] and (folder / "model" / one.path).exists():
+            # What failed was written elsewhere.
+            warn(f"The file {one.path} of an earlier export, which passed, stays as it is, and so does its record.")
+        else:
+            previous[one.format] = plain(one)
+    run["exports"] = list(previous.values())
     finish(folder, run)
     return made
 
 
-def _original(photos: Photos, index: int) -> np.ndarray:
-    """A photo at its own size."""
-    return photos[index] if photos.pixels is not None else decode_image(photos.file(index), max_side=None)
+def _decoded(photos: Photos, index: int, side: int | None) -> np.ndarray:
+    """A photo of which nothing is kept in memory, its longest side at most ``side``."""
+    return photos[index] if photos.pixels is not None else decode_image(photos.file(index), max_side=side)
 
 
 def _finder(run: dict[str, Any], options: ExportOptions) -> Any:
@@ -200,7 +220,7 @@ def _written(
     classifier: Any,
     class_names: Sequence[str],
     exporters: Sequence[Exporter],
-    photos: Sequence[np.ndarray],
+    photo: Callable[[int, int | None], np.ndarray],
     labels: np.ndarray,
     expected: np.ndarray,
     calibration: Sequence[np.ndarray],
@@ -216,7 +236,7 @@ def _written(
     )
     made = []
     with tempfile.TemporaryDirectory() as temporary:
-        files = parity.originals(Path(temporary), photos)
+        files = parity.originals(Path(temporary), len(expected), photo)
         for exporter in exporters:
             try:
                 made.append(_one(exporter, model, material, files, labels, expected))
@@ -242,7 +262,14 @@ def _one(
         new = Path(temporary)
         shutil.copyfile(model / LABELS, new / LABELS)
         parity.add_example(exporter, new)
-        exporter.write(new / exporter.path, material)
+        try:
+            exporter.write(new / exporter.path, material)
+        # Whatever a converter raises, of packages that may be broken or too new: the run is worth more than a format.
+        except Exception as error:
+            if exporter.name == "keras":
+                raise
+            reason = " ".join(str(error).split())
+            raise parity.ExportError(f"{exporter.path} cannot be written: {reason or type(error).__name__}") from error
         found = parity.measure(exporter, new, files, labels, expected)
         parity.judge(exporter, found)
         if (model / part).is_dir():

@@ -20,11 +20,36 @@ def decoded(path):
     """A photo as the model wants it: upright, RGB, what is transparent on white; uint8 (height, width, 3)."""
     with Image.open(path) as file:
         photo = ImageOps.exif_transpose(file)
-    if photo.has_transparency_data:
+        tags = getattr(file, "tag_v2", {})
+    if photo.mode.startswith(("I", "F")):
+        photo = Image.fromarray(in_8_bits(photo, tags))
+    elif photo.has_transparency_data:
         photo = photo.convert("RGBA")
-        white = Image.new("RGBA", photo.size, "white")
-        photo = Image.alpha_composite(white, photo)
+        white = Image.new("RGB", photo.size, "white")
+        white.paste(photo, mask=photo.getchannel("A"))
+        photo = white
     return np.asarray(photo.convert("RGB"))
+
+
+def in_8_bits(photo, tags):
+    """Grey of more than 8 bits, which Pillow would cut off at 255; uint8 (height, width)."""
+    values = np.asarray(photo)
+    if photo.mode.startswith("I;16"):
+        white = 4095 if tags.get(258) == (12,) else 65535  # bits a sample
+    else:
+        if photo.mode == "I" and tags.get(339, (1,)) == (1,):  # the sample's format: unsigned
+            values = values.view(np.uint32)
+        # White is the first usual level that no pixel exceeds.
+        brightest = float(values[np.isfinite(values)].max(initial=0))
+        usual = (1, 255, 65535) if photo.mode == "F" else (255, 65535)
+        white = next((level for level in usual if brightest <= level), brightest)
+    levels = np.nan_to_num(values.astype(np.float32) * np.float32(255 / white), nan=0.0)
+    grey = np.rint(levels.clip(0, 255)).astype(np.uint8)
+    if tags.get(262) == 0:  # white is zero
+        grey = 255 - grey
+    if "transparency" in photo.info:
+        grey[values == photo.info["transparency"]] = 255
+    return grey
 
 
 def loaded():
