@@ -118,7 +118,7 @@ class TestFromPython:
             np.testing.assert_array_equal(equal, same)
             np.testing.assert_array_equal(different, ~same)
             assert np.mean(equal) == pytest.approx(2 / 3)
-        with pytest.raises(ValueError, match="length|shape|broadcast"):
+        with pytest.raises(ValueError, match=r"length|shape|broadcast"):
             _ = predictions == kind(labels[:2])
         assert (predictions == classifier.predict(photos)).all()
         with pytest.raises(TypeError, match="unhashable"):
