@@ -255,8 +255,8 @@ def test_fine_tuning_begins_with_the_best_head_of_the_search(
     assert outcome.run["training"]["head"] == searched.run["search"]["best"]
     assert outcome.run["training"]["settings"]["backbone"] == "efficientnet_lite0@96"
 
-    # At next to no learning rate it still says what that head alone says; the search's own scores are of several. Networks
-    # see photos that were enlarged and rounded to whole grey levels, and heads of so few photos make much of that.
+    # At next to no learning rate it still says what that head alone says; the search's own scores are of several.
+    # Networks see photos enlarged and rounded to whole grey levels, and heads of so few photos make much of that.
     bank, config = FeatureBank(cache_folder() / "features"), TrainingConfig(**searched.run["search"]["best"])
     prepared = pipeline.prepare(options, arrays, bank, Stopwatch())
     with console.progress() as display:
