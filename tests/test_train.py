@@ -301,12 +301,20 @@ def test_a_backbone_is_fine_tuned_from_its_pretrained_weights(pictures: Path, tm
     pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
     inside = keras().Model(model.input, model.get_layer("features").output)
     np.testing.assert_allclose(inside(pixels), backbone(pixels), atol=1e-5)
-    # All of it trains, unless layers are frozen; batch normalisation keeps its statistics.
+    # All of it trains, unless layers are frozen.
     frozen = {weight.path.rpartition("/")[2] for weight in model.non_trainable_weights}
     assert frozen == {"moving_mean", "moving_variance"}
     assert len(model.trainable_weights) > 100
     half, _ = fine_tuning.build(replace(config, frozen_layers=0.5), 3)
     assert 0.4 < len(half.trainable_weights) / len(model.trainable_weights) < 0.6
     assert half.trainable_weights[-1].path.endswith("head/bias")
+    # So do the statistics of batch normalisation.
+    means = [weight for weight in half.non_trainable_weights if weight.path.endswith("moving_mean")]
+    before = [weight.numpy() for weight in means]
+    half(pixels, training=True)
+    moved = [bool((weight.numpy() != old).any()) for weight, old in zip(means, before, strict=True)]
+    still = moved.index(True)
+    assert 0.3 * len(moved) < still < 0.7 * len(moved)
+    assert all(moved[still:])
     none, _ = fine_tuning.build(replace(config, frozen_layers=1.0), 3)
     assert [weight.path for weight in none.trainable_weights] == ["head/kernel", "head/bias"]

@@ -57,7 +57,8 @@ first gradients would undo what pretraining knew (Kumar et al. 2022, arXiv:2202.
 def build(config: TrainingConfig, n_classes: int) -> tuple[Any, int]:
     """A backbone with its pretrained weights and a new head, not compiled.
 
-    Batch normalisation keeps the statistics of pretraining: those of batches of a few hundred photos would be noise.
+    Batch normalisation of layers that train normalises by the batch, and its statistics move to those of these photos;
+    that of frozen layers keeps the statistics of pretraining.
 
     Args:
         config: ``backbone``, ``frozen_layers``, ``dropout`` and ``activity_l2`` matter.
