@@ -21,14 +21,14 @@ from tl_toolkit.core.thumbnails import keep_picture
 from tl_toolkit.evaluation.calibration import calibrate
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.curves import epochs_to_look, training_curves
-from tl_toolkit.evaluation.explanations import Explainer, grad_cam, overlay
+from tl_toolkit.evaluation.explanations import grad_cam, overlay
 from tl_toolkit.evaluation.label_issues import find_label_issues
 from tl_toolkit.evaluation.learning_curve import learning_curve
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.evaluation.nested import outer_jobs
 from tl_toolkit.heads.fitting import course, fit, joined, trained
 from tl_toolkit.pipeline.data import Prepared
-from tl_toolkit.pipeline.explaining import explainer
+from tl_toolkit.pipeline.explaining import explainer, keep_overlays
 from tl_toolkit.pipeline.options import SearchOptions
 from tl_toolkit.sections import data_quality
 
@@ -75,7 +75,8 @@ def analyse(
     elif splits.official and (looked := explainer(folder / "model" / "model.keras")):
         # The exported model is the one that was scored. Elsewhere the networks of the outer folds are no longer there.
         found["one_view"] = looked.one_view
-        keep_overlays(folder, prepared, looked, found["mistakes"], rows, best)
+        said = best.probabilities.argmax(1)
+        keep_overlays(folder, lambda index: prepared.photos[int(rows[index])], looked, found["mistakes"], said)
     write_json(folder / "analysis.json", plain(found))
 
 
@@ -213,20 +214,6 @@ def keep_pictures(
     for index in twins:
         keep_picture(folder, index, photo(index), data_quality.TWIN)
     return {audit.paths[index]: index for index in twins}
-
-
-def keep_overlays(
-    folder: Path, prepared: Prepared, looked: Explainer, shown: np.ndarray, rows: np.ndarray, best: Evaluation
-) -> None:
-    """Write where a model looked for the classes that it predicted.
-
-    Args:
-        shown: int64: photos, by their places among the scored ones.
-        rows: int64, shape (m,): the places of the scored ones among all photos.
-    """
-    for index in shown.tolist():
-        photo = prepared.photos[int(rows[index])]
-        keep_picture(folder, index, looked.explain(photo, int(best.probabilities[index].argmax())), "cam")
 
 
 def _explain(

@@ -36,7 +36,7 @@ from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.evaluation.promise import Scored, compare_with_promise
 from tl_toolkit.evaluation.remoteness import remoteness
 from tl_toolkit.pipeline.data import clean_views, examined
-from tl_toolkit.pipeline.explaining import explainer
+from tl_toolkit.pipeline.explaining import explainer, keep_overlays
 from tl_toolkit.pipeline.predicting import load_model
 from tl_toolkit.pipeline.reporting import groups_of
 from tl_toolkit.sections import evaluation as page
@@ -176,8 +176,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         for index in page.pictured(record):
             keep_picture(folder, index, photos[index])
         if looked:
-            for index in page.explained(record):
-                keep_picture(folder, index, looked.explain(photos[index], int(predicted[index])), "cam")
+            keep_overlays(folder, lambda index: photos[index], looked, page.explained(record), predicted)
         for pair in page.shown_leaks(record):
             _copy_picture(run, pair["train_index"], folder, pair["index"])
         write_text(folder / "predictions.csv", page.predictions_table(dataset, best, record))

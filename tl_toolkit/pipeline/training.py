@@ -23,8 +23,9 @@ from tl_toolkit.evaluation.curves import epochs_to_look
 from tl_toolkit.evaluation.explanations import explainer_of
 from tl_toolkit.evaluation.metrics import evaluate
 from tl_toolkit.exporters.classifiers import classifier_of_networks
-from tl_toolkit.pipeline.analysing import keep_overlays, keep_pictures, largest_class, of_predictions, without_twins
+from tl_toolkit.pipeline.analysing import keep_pictures, largest_class, of_predictions, without_twins
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
+from tl_toolkit.pipeline.explaining import keep_overlays
 from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
 from tl_toolkit.pipeline.fitting import tables_of, trainer_of
 from tl_toolkit.pipeline.keeping import keep_training
@@ -286,5 +287,6 @@ def _analyse(
             looked = explainer_of(classifier_of_networks([trainer.model(trained)], part.class_names))
             if looked:
                 found["one_view"] = looked.one_view
-                keep_overlays(folder, prepared, looked, own, rows, best)
+                said = best.probabilities.argmax(1)
+                keep_overlays(folder, lambda index: prepared.photos[int(rows[index])], looked, own, said)
     write_json(folder / "analysis.json", plain(found))

@@ -87,7 +87,7 @@ def compute(saved: SavedRun) -> Training | None:
 def draw(record: Training) -> Mapping[str, Any]:
     """Both curves, each fold thin, means thick, the gap between them shaded."""
     figures = {}
-    for name, values, what in (("loss", record.loss, "loss"), ("accuracy", record.accuracy, "accuracy")):
+    for name, values in (("loss", record.loss), ("accuracy", record.accuracy)):
         with canvas(5, 3.6) as (figure, axes):
             means = values.mean(1)
             if len(means) == 2 and (record.comparable or name == "accuracy"):
@@ -96,12 +96,12 @@ def draw(record: Training) -> Mapping[str, Any]:
             for part, (colour, title) in enumerate(zip(SERIES, titles, strict=False)):
                 axes.plot(record.epochs, values[part].T, color=colour, linewidth=0.7, alpha=0.5)
                 axes.plot(record.epochs, means[part], color=colour, label=title, marker="os"[part], markersize=4)
-            axes.set(xlabel="epoch", ylabel=what, xscale="log")
+            axes.set(xlabel="epoch", ylabel=name, xscale="log")
             axes.set_xticks(record.epochs, [str(epoch) for epoch in record.epochs])
             axes.minorticks_off()
             axes.legend()
             spans = (f"from {one[0]:.3f} to {one[-1]:.3f} on {title}" for one, title in zip(means, titles, strict=True))
-            figures[name] = svg(figure, f"{what} by epoch, mean over folds: {', '.join(spans)}")
+            figures[name] = svg(figure, f"{name} by epoch, mean over folds: {', '.join(spans)}")
     return figures
 
 
