@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.progress import Progress
 
 from tl_toolkit.backbones import REGISTRY
 from tl_toolkit.backbones.features import FeatureBank, ViewSource, resolve
-from tl_toolkit.core.errors import UserError
+from tl_toolkit.backbones.tables import FeatureTables
+from tl_toolkit.core.errors import TimeUpError, UserError
+from tl_toolkit.core.settings import TrainingConfig
 
 SMALL = "efficientnet_lite0@32"
 
@@ -50,6 +53,26 @@ def test_features_are_those_of_the_keras_model(truth: np.ndarray, tmp_path: Path
     features = FeatureBank(tmp_path).features(SMALL, source(list(range(8)), views=3))
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, truth, rtol=0, atol=1e-4)
+
+
+def test_when_time_is_up_the_features_that_are_there_are_kept(tmp_path: Path) -> None:
+    computed: list[int] = []
+
+    def counted(number: int, view: int) -> np.ndarray:
+        computed.append(number)
+        return picture(number, view)
+
+    config = TrainingConfig(backbone=SMALL, epochs=1)
+    bank, labels = FeatureBank(tmp_path), np.arange(40) % 2
+    with Progress(disable=True) as display:
+        tables = FeatureTables(bank, labels, lambda _: source(list(range(40)), views=1, pixels=counted), display)
+        with pytest.raises(TimeUpError):
+            tables(config, expired=lambda: len(computed) > 5)
+        before = len(computed)
+        assert 5 < before < 40
+        assert tables.seconds > 0
+        assert tables(config).features.shape[:2] == (40, 1)
+    assert sorted(computed) == list(range(40))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

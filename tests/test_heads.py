@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import OF_NETWORKS
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import keras
 from tl_toolkit.core.settings import TrainingConfig, class_weights
-from tl_toolkit.heads.batched import Heads, HeadTask, batches, standardisation, train_heads
+from tl_toolkit.heads.batched import Heads, HeadTask, batches, standardisation, train_heads, train_in_turn
 
 N, VIEWS, D, K, BATCH, SEED = 90, 3, 20, 4, 16, 3
 PER_EPOCH = -(-N // BATCH)
@@ -178,6 +179,36 @@ def test_heads_come_in_the_order_of_their_tasks(varied: Heads) -> None:
     np.testing.assert_allclose(reverse.kernels[::-1], varied.kernels, rtol=0, atol=1e-6)
     np.testing.assert_allclose(reverse.biases[::-1], varied.biases, rtol=0, atol=1e-6)
     assert sum(done) == len(tasks)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_heads_are_the_same_however_many_steps_a_call_takes(
+    steps: int, varied: Heads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tl_toolkit.heads.batched._STEPS", steps)
+    parted = train_heads(TABLE, K, variants(), seed=SEED)
+    np.testing.assert_allclose(parted.kernels, varied.kernels, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(parted.biases, varied.biases, rtol=0, atol=1e-6)
+
+
+def test_when_time_is_up_the_program_under_way_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tl_toolkit.heads.batched._STEPS", 1)
+    asked: list[int] = []
+
+    def yielded(most: int) -> list[list[int]]:
+        asked.clear()
+        found = train_in_turn(TABLE, K, variants(), seed=SEED, expired=lambda: asked.append(1) or len(asked) > most)
+        return [members for members, _ in found]
+
+    every = yielded(10**6)
+    whole = len(asked)
+    assert sorted(itertools.chain.from_iterable(every)) == list(range(len(variants())))
+    assert whole > 100
+    assert yielded(whole) == every
+    assert len(yielded(whole - 1)) == len(every) - 1
+    assert len(asked) == whole
+    assert yielded(20) == []
+    assert len(asked) == 21
 
 
 def test_the_same_seed_gives_the_same_bits(varied: Heads) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.progress import Progress
 
 from tl_toolkit.backbones.features import FeatureBank, ViewSource
+from tl_toolkit.core.errors import TimeUpError
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.settings import TrainingConfig
@@ -38,23 +39,39 @@ class FeatureTables:
         self._tables: dict[tuple[str, str, float], FeatureTable] = {}
         self.seconds = 0.0
 
-    def __call__(self, config: TrainingConfig) -> FeatureTable:
-        """The features that ``config`` trains on, with at least as many views as it asks for."""
+    def __call__(self, config: TrainingConfig, *, expired: Callable[[], bool] = lambda: False) -> FeatureTable:
+        """The features that ``config`` trains on, with at least as many views as it asks for.
+
+        Args:
+            config: Settings.
+            expired: Whether time is up; asked after every view that is computed, from any thread.
+
+        Raises:
+            TimeUpError: time was up before all were there. Those that were are in the bank.
+        """
         key = (config.backbone, config.augmentation, config.strength)
         known = self._tables.get(key)
         if known is None or known.features.shape[1] < config.views:
             begun = time.monotonic()
-            known = self._tables[key] = self._make(config)
-            self.seconds += time.monotonic() - begun
+            try:
+                known = self._tables[key] = self._make(config, expired)
+            finally:
+                self.seconds += time.monotonic() - begun
         return known
 
-    def _make(self, config: TrainingConfig) -> FeatureTable:
+    def _make(self, config: TrainingConfig, expired: Callable[[], bool]) -> FeatureTable:
         source = self._source(config)
         what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")
         missing = self._bank.missing(config.backbone, source)
         task = self._display.add_task(f"Features: {what}", total=missing, visible=missing > 0)
+
+        def advance(done: int) -> None:
+            self._display.advance(task, done)
+            if expired():
+                raise TimeUpError
+
         try:
-            table = self._bank.features(config.backbone, source, lambda done: self._display.advance(task, done))
+            table = self._bank.features(config.backbone, source, advance)
         finally:
             self._display.remove_task(task)
         # TensorFlow's copy is the one that is kept: memory of NumPy's it would copy again for each program.

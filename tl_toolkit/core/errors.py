@@ -1,8 +1,8 @@
 """Mistakes that the user can mend, as opposed to ours.
 
 A :class:`UserError` is shown as one line and ends a command with exit code 2. A :class:`BrokenImageError` is for
-whoever asked for the photo: commands go on without it. Every other exception is a defect of this project and keeps its
-traceback.
+whoever asked for the photo: commands go on without it. A :class:`TimeUpError` is for whoever set a time. Every other
+exception is a defect of this project and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ class UserError(Exception):
 
 class BrokenImageError(ValueError):
     """A file that cannot be decoded in full; the message is a one-line reason."""
+
+
+class TimeUpError(Exception):
+    """The time that was given is up; what was done is kept where it can be."""
 
 
 class UnknownNameError(UserError):

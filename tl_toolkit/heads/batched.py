@@ -3,23 +3,15 @@
 A head is: dropout on the pooled features, standardisation with the mean and deviation of its own training rows, one
 dense layer, softmax. Heads differ in every hyperparameter and in the rows they train on; all of them see the same
 batches (common random numbers) and each leaves out of a batch the rows that are not its own. So one matrix product
-serves all heads, and every head takes the same number of steps an epoch, whether its fold is large or small.
-
-The columns of all heads stand side by side in one kernel ``W`` of shape (d, heads * k), kept on the scale of the raw
-features: ``W = V / deviation`` where ``V`` acts on standardised ones. Then for head j with training mean ``m_j``
-
-    logits = (x - m_j) W          and          dL/dV = (x - m_j)^T g / deviation,
-
-so the products of all heads share ``x``. Steps are taken in the coordinates of ``V``, as Keras would behind a
-``Normalization`` layer.
+serves all heads, and every head takes the same number of steps an epoch, whether its fold is large or small. The steps
+themselves are in :mod:`~tl_toolkit.heads.program`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,18 +19,17 @@ import numpy as np
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.runtime import tensorflow
 from tl_toolkit.core.settings import TrainingConfig, class_weights
+from tl_toolkit.heads.program import steps
 
 _COLUMNS = 128
 """Kernel columns of one program: enough for an efficient product, and few enough that little is lost where heads do not
 fill the last one. All programs are of this size, for each size would be compiled anew."""
 
 _STEPS = 256
-"""Batches are handed over in multiples of this, so that the compiled program fits other numbers of epochs."""
+"""Batches of one call: the compiled program fits any number of epochs, and time may be up after each call."""
 
 _ROWS = 4096
 """Photos whose features are looked at together, to standardise them."""
-
-_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # Keras' Adam
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,36 +145,57 @@ def train_heads(
     Raises:
         ValueError: a task asks for more views than the table has, or has no rows to train on.
     """
-    _n, views, d = table.features.shape
+    kernels = np.empty((len(tasks), table.features.shape[2], n_classes), np.float32)
+    biases = np.empty((len(tasks), n_classes), np.float32)
+    for members, heads in train_in_turn(table, n_classes, tasks, seed=seed):
+        kernels[members], biases[members] = heads.kernels, heads.biases
+        advance(len(members))
+    return Heads(kernels=kernels, biases=biases)
+
+
+def train_in_turn(
+    table: FeatureTable,
+    n_classes: int,
+    tasks: Sequence[HeadTask],
+    *,
+    seed: int,
+    expired: Callable[[], bool] = lambda: False,
+) -> Iterator[tuple[list[int], Heads]]:
+    """As :func:`train_heads`, program by program.
+
+    Args:
+        expired: Whether time is up: the program under way is then left, and nothing more is yielded.
+
+    Yields:
+        (positions in ``tasks``, their heads) of each program.
+    """
     programs = defaultdict(list)
     for index, task in enumerate(tasks):
-        if task.config.views > views:
-            raise ValueError(f"views <= {views} must hold, got views={task.config.views}")
+        if task.config.views > table.features.shape[1]:
+            raise ValueError(f"views <= {table.features.shape[1]} must hold, got views={task.config.views}")
         if not task.rows.any():
             raise ValueError("a head needs at least one training row")
         # What changes the batch matrix itself cannot differ within one product.
         programs[task.config.views, task.config.batch_size, task.config.dropout].append(index)
 
-    kernels = np.empty((len(tasks), d, n_classes), np.float32)
-    biases = np.empty((len(tasks), n_classes), np.float32)
     full = max(1, _COLUMNS // n_classes)
     standardised: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
-    for (n_views, batch_size, dropout), members in programs.items():
+    for members in programs.values():
         # Heads of like length share a program, so that short ones do not wait for long ones.
         members.sort(key=lambda i: tasks[i].epochs)
         for start in range(0, len(members), full):
             chunk = members[start : start + full]
             padded = chunk + [chunk[-1]] * (full - len(chunk))
             for i in chunk:
+                if expired():
+                    return
                 key = tasks[i].rows.tobytes()
                 if key not in standardised:
                     standardised[key] = standardisation(table.features, tasks[i].rows)
-            kernel, bias = _run(
-                table, n_classes, [tasks[i] for i in padded], standardised, n_views, batch_size, dropout, seed
-            )
-            kernels[chunk], biases[chunk] = kernel[: len(chunk)], bias[: len(chunk)]
-            advance(len(chunk))
-    return Heads(kernels=kernels, biases=biases)
+            heads = _run(table, n_classes, [tasks[i] for i in padded], standardised, seed, expired)
+            if heads is None:
+                return
+            yield chunk, Heads(kernels=heads.kernels[: len(chunk)], biases=heads.biases[: len(chunk)])
 
 
 def _run(
@@ -191,23 +203,19 @@ def _run(
     n_classes: int,
     tasks: list[HeadTask],
     standardised: dict[bytes, tuple[np.ndarray, np.ndarray]],
-    views: int,
-    batch_size: int,
-    dropout: float,
     seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Kernels (heads, d, k) and biases (heads, k) of heads that share a batch matrix."""
-    n, all_views, _ = table.features.shape
+    expired: Callable[[], bool],
+) -> Heads | None:
+    """Heads that share a batch matrix; None where time was up."""
+    tf = tensorflow()
+    n, all_views, d = table.features.shape
     configs = [task.config for task in tasks]
+    views, batch_size, dropout = configs[0].views, configs[0].batch_size, configs[0].dropout
     means, inverse = (np.stack([standardised[t.rows.tobytes()][part] for t in tasks], 1) for part in (0, 1))
-
-    images, chosen = batches(n, views, batch_size, max(t.epochs for t in tasks), seed)
-    steps = len(images)
-    fill = ((0, -steps % _STEPS), (0, 0))
     per_epoch = -(-n // batch_size)
 
-    def column(values: list[float]) -> np.ndarray:
-        return np.array(values, np.float32)
+    def column(values: list[float]) -> Any:
+        return tf.constant(values, tf.float32)
 
     hyper = {
         "adam": column([c.optimizer != "sgd" for c in configs]),
@@ -221,123 +229,31 @@ def _run(
         "stop": column([t.epochs * per_epoch for t in tasks]),
     }
     weights = np.stack([class_weights(table.labels[t.rows], n_classes, t.config.class_weight) for t in tasks])
-    kernel, bias = _program()(
-        table.features if table.tensor is None else table.tensor,
-        table.labels.astype(np.int32),
-        np.pad(images, fill),
-        np.pad(chosen, fill),
-        np.int32(steps),
+    given = (
+        tf.constant(table.features) if table.tensor is None else table.tensor,
+        tf.constant(table.labels.astype(np.int32)),
         np.int32(all_views),
-        np.stack([task.rows for task in tasks], 1).astype(np.float32),
-        weights,
-        means,
-        inverse,
+        tf.constant(np.stack([task.rows for task in tasks], 1).astype(np.float32)),
+        tf.constant(weights, tf.float32),
+        tf.constant(means),
+        tf.constant(inverse),
         hyper,
         np.float32(dropout),
         np.uint32(seed % 2**32),
     )
-    return kernel.numpy().transpose(1, 0, 2), bias.numpy()
-
-
-@cache
-def _program() -> Any:
-    """The compiled training loop; built on first use, because building it needs TensorFlow."""
-    tf = tensorflow()
-
-    @tf.function(jit_compile=True)
-    def program(  # type: ignore[no-untyped-def]
-        features,
-        labels,
-        images,
-        chosen,
-        steps,
-        views,
-        rows,
-        weights,
-        means,
-        inverse,
-        hyper,
-        dropout,
-        seed,
-    ):
-        heads, classes = weights.shape
-        d = features.shape[2]
-        features = tf.reshape(features, (-1, d))
-        shape = (d, heads, classes)
-        means, inverse = means[:, :, None], inverse[:, :, None]
-
-        def per_head(name: str) -> Any:
-            return hyper[name][:, None]
-
-        def stirred(bits):  # type: ignore[no-untyped-def]
-            for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):
-                shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint32))
-                bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint32)
-            return bits
-
-        cells = tf.reshape(tf.range(images.shape[1] * d), (images.shape[1], d))
-
-        def dropped(x, i):  # type: ignore[no-untyped-def]
-            # Numbered cells through MurmurHash3's finaliser: TensorFlow's generators would take most of the time.
-            key = stirred(tf.cast(i, tf.uint32) + stirred(seed))
-            noise = tf.cast(stirred(stirred(tf.cast(cells, tf.uint32)) + key), tf.float32) * 2.0**-32
-            return tf.where(noise >= dropout, x / (1.0 - dropout), 0.0)
-
-        def step(i, kernel, kernel_1, kernel_2, bias, bias_1, bias_2, taken):  # type: ignore[no-untyped-def]
-            image = tf.maximum(images[i], 0)
-            x = tf.gather(features, image * views + chosen[i])
-            x = tf.cond(dropout > 0, lambda: dropped(x, i), lambda: x)
-            label = tf.gather(labels, image)
-            used = tf.gather(rows, image) * tf.cast(images[i] >= 0, tf.float32)[:, None]
-            count = tf.reduce_sum(used, 0)
-
-            product = tf.reshape(x @ tf.reshape(kernel, (d, heads * classes)), (-1, heads, classes))
-            logits = product - tf.reduce_sum(means * kernel, 0) + bias
-            smoothing = per_head("smoothing")
-            target = tf.one_hot(label, classes)[:, None] * (1.0 - smoothing) + smoothing / classes
-            weight = used * tf.gather(tf.transpose(weights), label) / tf.maximum(count, 1.0)
-            gradient = (tf.nn.softmax(logits) - target) * weight[:, :, None]
-
-            total = tf.reduce_sum(gradient, 0)
-            flat = tf.reshape(gradient, (-1, heads * classes))
-            slope = (tf.reshape(tf.matmul(x, flat, transpose_a=True), shape) - means * total) * inverse
-
-            # A head at its end, or without a row in this batch, stands still.
-            active = (tf.cast(i, tf.float32) < hyper["stop"]) & (count > 0)
-            done = taken / hyper["steps"]
-            cosine = 0.5 * (1.0 + tf.cos(np.pi * done))
-            rate = (hyper["rate"] * tf.where(hyper["cosine"] > 0, cosine, 1.0))[:, None]
-            # Adam's bias corrections, as Keras folds them into the rate.
-            corrected = rate * (tf.sqrt(1.0 - _BETA_2 ** (taken + 1.0)) / (1.0 - _BETA_1 ** (taken + 1.0)))[:, None]
-            adam = per_head("adam") > 0
-            moving = active[:, None]
-
-            def update(value, first, second, slope, scale):  # type: ignore[no-untyped-def]
-                first_new = tf.where(
-                    adam,
-                    first + (slope - first) * (1.0 - _BETA_1),
-                    per_head("momentum") * first - rate * slope,
-                )
-                second_new = tf.where(adam, second + (slope * slope - second) * (1.0 - _BETA_2), second)
-                ahead = tf.where(per_head("nesterov") > 0, per_head("momentum") * first_new - rate * slope, first_new)
-                change = tf.where(adam, -corrected * first_new / (tf.sqrt(second_new) + _EPSILON), ahead)
-                moved = value * (1.0 - rate * per_head("decay")) + change * scale
-                return (
-                    tf.where(moving, moved, value),
-                    tf.where(moving, first_new, first),
-                    tf.where(moving, second_new, second),
-                )
-
-            return (
-                i + 1,
-                *update(kernel, kernel_1, kernel_2, slope, inverse),
-                *update(bias, bias_1, bias_2, total, 1.0),
-                taken + tf.cast(active, tf.float32),
-            )
-
-        zeros, flat_zeros = tf.zeros(shape), tf.zeros((heads, classes))
-        start = (0, zeros, zeros, zeros, flat_zeros, flat_zeros, flat_zeros, tf.zeros(heads))
-        _, kernel, _, _, bias, _, _, _ = tf.while_loop(lambda i, *_: i < steps, step, start)
-        return kernel, bias - tf.reduce_sum(means * kernel, 0)
-
-    return program
+    kernel, bias = tf.zeros((d, len(tasks), n_classes)), tf.zeros((len(tasks), n_classes))
+    state = (kernel, kernel, kernel, bias, bias, bias, tf.zeros(len(tasks)))
+    images, chosen = batches(n, views, batch_size, max(t.epochs for t in tasks), seed)
+    for first in range(0, len(images), _STEPS):
+        if expired():
+            return None
+        own = slice(first, first + _STEPS)
+        last = min(first + _STEPS, len(images))
+        fill = ((0, first + _STEPS - last), (0, 0))
+        state = steps()(
+            np.pad(images[own], fill), np.pad(chosen[own], fill), np.int32(first), np.int32(last), state, *given
+        )
+    kernel, bias = state[0].numpy(), state[3].numpy()
+    return Heads(
+        kernels=np.ascontiguousarray(kernel.transpose(1, 0, 2)), biases=bias - (means[:, :, None] * kernel).sum(0)
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from tl_toolkit.core.records import FeatureTable
 from tl_toolkit.core.searches import Job
 from tl_toolkit.core.settings import TrainingConfig
-from tl_toolkit.heads.batched import Heads, HeadTask, train_heads
+from tl_toolkit.heads.batched import Heads, HeadTask, train_heads, train_in_turn
 
 Tables = Callable[[TrainingConfig], FeatureTable]
 """Settings -> the features that they train on, in at least as many views as they ask for."""
@@ -33,8 +33,8 @@ def trained(
 
     Args:
         advance: Called with the number of jobs done, for progress.
-        expired: Whether time is up: no more features are then turned to, no more heads of other views, batches or
-            dropout trained, and nothing more is yielded.
+        expired: Whether time is up: no more features are then turned to, heads under way are left, and nothing more
+            is yielded.
 
     Yields:
         (position of the job, its head alone).
@@ -46,18 +46,11 @@ def trained(
         if expired():
             return
         table = tables(max((jobs[i].config for i in members), key=lambda config: config.views))
-        # What differs in these is trained by itself in any case.
-        alike: dict[tuple[int, int, float], list[int]] = defaultdict(list)
-        for position in members:
-            config = jobs[position].config
-            alike[config.views, config.batch_size, config.dropout].append(position)
-        for own in alike.values():
-            if expired():
-                return
-            tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in own]
-            heads = train_heads(table, n_classes, tasks, seed=seed, advance=advance)
-            for number, position in enumerate(own):
-                yield position, heads.only(number)
+        tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in members]
+        for done, heads in train_in_turn(table, n_classes, tasks, seed=seed, expired=expired):
+            advance(len(done))
+            for number, task in enumerate(done):
+                yield members[task], heads.only(number)
 
 
 def fit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from tl_toolkit.augmentation import policy_version
 from tl_toolkit.backbones import fine_tuning
 from tl_toolkit.backbones.features import FeatureBank, resolve
 from tl_toolkit.backbones.tables import FeatureTables
+from tl_toolkit.core.errors import TimeUpError
 from tl_toolkit.core.files import cache_folder
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, TrainingConfig
 from tl_toolkit.evaluation.nested import Job
@@ -123,9 +125,14 @@ def fitter(
 
     def fit(jobs: Sequence[Job], *, expired: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, np.ndarray]]:
         frozen = [i for i, job in enumerate(jobs) if job.config.network == FROZEN]
-        heads = fit_heads([jobs[i] for i in frozen], tables, n_classes, seed=seed, expired=expired)
-        for position, probabilities in heads:
-            yield frozen[position], probabilities
+        own = partial(tables, expired=expired)
+        try:
+            for position, probabilities in fit_heads(
+                [jobs[i] for i in frozen], own, n_classes, seed=seed, expired=expired
+            ):
+                yield frozen[position], probabilities
+        except TimeUpError:
+            return
         whole = [i for i, job in enumerate(jobs) if job.config.network != FROZEN]
         for position, probabilities in trainer.fit([jobs[i] for i in whole], advance=epochs, expired=expired):
             yield whole[position], probabilities
