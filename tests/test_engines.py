@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -216,6 +218,33 @@ class TestDriving:
             found = run(deadline=deadline)
             assert (found.stopped, [trial.number for trial in found.trials]) == ("timeout", [2])
 
+    @pytest.mark.parametrize("reference", [0.5, 1.0])
+    def test_a_reference_that_diverged_stands_in_for_nothing(
+        self, reference: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = itertools.count()
+        monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+        run = Run(rates(reference, 0.2, 0.3))
+        run.space = replace(run.space, reference=TrainingConfig(learning_rate=reference))
+        found = run(deadline=0.0, reference=True)
+        assert found.stopped == "timeout"
+        assert found.winner("final").config.learning_rate == (reference if reference < 0.9 else 0.2)
+
+    def test_ctrl_c_while_a_study_is_told_comes_when_it_was_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(rates(0.1, 0.2, 0.3))
+        study, looks = run.studies["final"], itertools.count()
+
+        def look(number: int, look: Look) -> None:
+            if next(looks) == 1:
+                signal.raise_signal(signal.SIGINT)
+            study.told.append((number, look.epochs, look.score))
+
+        monkeypatch.setattr(study, "look", look)
+        found = run()
+        assert found.stopped == "interrupted"
+        assert [trial.state for trial in found.trials] == ["complete", "complete"]
+        assert [told for told in study.told if len(told) == 2] == [(0, "complete"), (1, "complete"), (2, "dropped")]
+
     def test_a_study_that_asks_for_less_than_its_trials_is_exhausted(self) -> None:
         run = Run(rates(0.1, 0.2))
         run.space = replace(run.space, trials=3)
@@ -279,15 +308,22 @@ class Epochs:
 
 @pytest.mark.parametrize("name", ["optuna", "keras-tuner"])
 @pytest.mark.parametrize(
-    ("deadline", "trained", "until"),
+    ("deadline", "trained", "until", "cut"),
     [
-        (20.5, 60, None),  # the references of both studies come first
-        (65.5, 66, 10),  # a trial that was never looked at
-        (165.5, 166, None),  # one that was
+        (20.5, 21, None, ["outer-0", "final"]),  # the reference of the first study, which is trained first
+        (45.5, 46, None, ["final"]),  # that of the second
+        (65.5, 66, 10, []),  # a trial that was never looked at
+        (165.5, 166, None, []),  # one that was
     ],
 )
-def test_a_training_under_way_ends_at_the_deadline_once_every_study_has_a_trial_to_show(
-    deadline: float, trained: int, until: int | None, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_training_under_way_ends_at_the_deadline_and_every_study_has_a_trial_to_name(
+    deadline: float,
+    trained: int,
+    until: int | None,
+    cut: list[str],
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     space, epochs = space_of(RATE, trials=6, pruning=Pruning(first=10)), Epochs(monkeypatch)
     open_studies = engines.REGISTRY.get(name).open_studies
@@ -305,10 +341,14 @@ def test_a_training_under_way_ends_at_the_deadline_once_every_study_has_a_trial_
     assert found.stopped == "timeout"
     assert epochs.trained == trained
     assert epochs.begun[-1].until == until
-    assert {(t.study, t.config): t.trained_epochs for t in found.trials} == epochs.seen
+    assert {(t.study, t.config): t.trained_epochs for t in found.seen} == epochs.seen
     assert sum(trial.trained_epochs for trial in found.trials) == trained - epochs.lost
     assert all((t.state == "complete") == (t.trained_epochs == 30) for t in found.trials)
     assert all(found.best(study, 1) for study in studies)
+    assert [trial.study for trial in found.trials if trial.state == "cut"] == cut
+    for study in cut:
+        [trial] = found.best(study, 5)
+        assert (trial.number, trial.config, trial.score, trial.fold_scores) == (0, space.reference, None, ())
 
 
 class TestOptuna:

@@ -86,6 +86,8 @@ def searched(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> pipel
         )
 
 
+SCHEMA = json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text())
+
 NETWORKS = """
 metric: accuracy
 trials: 5
@@ -131,6 +133,41 @@ def test_a_timeout_stops_the_training_under_way(
     assert "without the network from scratch" in said
 
 
+@pytest.mark.parametrize(("space", "engine"), [(NETWORKS, "optuna"), (SPACE, "keras-tuner")])
+def test_where_time_is_up_before_a_trial_the_reference_stands_in(
+    space: str,
+    engine: str,
+    arrays: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "space.yaml").write_text(space)
+    monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
+    options = pipeline.SearchOptions(
+        dataset="arrays", space=str(tmp_path / "space.yaml"), out=tmp_path, timeout=1e-3, engine=engine
+    )
+    outcome = pipeline.search(options)
+    run = outcome.run
+    jsonschema.validate(run, SCHEMA)
+    assert "ended early (timeout) after 0 of" in capsys.readouterr().err
+    search = run["search"]
+    assert (search["stopped"], search["n_trials"], search["n_failed"], search["n_pruned"]) == ("timeout", 0, 0, 0)
+    assert search["members"] == {"final": [0]}
+    assert search["best"] == search["reference"]["settings"]
+    assert search["best_inner_score"] is None
+    assert search["outer_winners_inner_score"] is None
+    assert run["evaluation"]["metrics"] == search["reference"]["metrics"]
+    with (outcome.folder / "trials.csv").open(newline="") as file:
+        [row] = csv.DictReader(file)
+    assert (row["state"], row["score"], row["trained_epochs"]) == ("cut", "", "0")
+    both = pipeline.compare_runs(outcome.folder, outcome.folder, tmp_path / "both.html")
+    page = pipeline.report(outcome.folder).read_text()
+    assert "Time was up before the search had a complete trial" in page
+    assert ">What the search found<" not in page
+    assert "no trial was complete" in both.read_text()
+
+
 @pytest.mark.usefixtures("scored_only")
 @pytest.mark.parametrize("engine", ["optuna", "keras-tuner"])
 @pytest.mark.parametrize("space", ["cifar10", "cifar10_scratch"])
@@ -170,7 +207,7 @@ def test_a_test_set_without_a_class_is_refused() -> None:
 
 def test_the_run_scores_the_test_set_and_keeps_to_the_schema(searched: pipeline.Outcome, arrays: Dataset) -> None:
     run = json.loads((searched.folder / "run.json").read_text())
-    jsonschema.validate(run, json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text()))
+    jsonschema.validate(run, SCHEMA)
     assert run["splits"]["official_test_set"]
     assert run["splits"]["n_scored"] == len(CLASSES) * TESTED
     assert run["search"]["n_trials"] == 4
@@ -250,10 +287,7 @@ def test_fine_tuning_begins_with_the_best_head_of_the_search(
         out=tmp_path,
     )
     outcome = pipeline.train(options)
-    jsonschema.validate(
-        json.loads((outcome.folder / "run.json").read_text()),
-        json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text()),
-    )
+    jsonschema.validate(json.loads((outcome.folder / "run.json").read_text()), SCHEMA)
     assert outcome.run["training"]["head"] == searched.run["search"]["best"]
     assert outcome.run["training"]["settings"]["backbone"] == "efficientnet_lite0@96"
 

@@ -128,6 +128,7 @@ class Trial:
         number: Within its study, from 0; trial 0 is the reference, where it is enqueued.
         score: The metric on the pooled predictions of all inner folds; None where the trial failed. Of a pruned trial,
             that at its last look.
+        state: ``cut`` is the reference where time was up before a trial of its study was complete: it stands in.
         fold_scores: The metric on each inner fold.
         trained_epochs: Epochs at which it was looked at last, fewer than ``config.epochs`` where it was pruned; its own
             patience may have ended it before.
@@ -142,7 +143,7 @@ class Trial:
     fold_scores: tuple[float, ...]
     seconds: float
     trained_epochs: int
-    state: TrialState = "complete"
+    state: TrialState | Literal["cut"] = "complete"
     error: str | None = None
 
 
@@ -161,18 +162,28 @@ class SearchResult:
     stopped: str
     seconds: float
 
+    @property
+    def seen(self) -> tuple[Trial, ...]:
+        """The trials that were looked at."""
+        return tuple(trial for trial in self.trials if trial.state != "cut")
+
     def winner(self, study: str) -> Trial:
         """The best trial of ``study``; ties go to the earlier one."""
         return self.best(study, 1)[0]
 
     def best(self, study: str, count: int) -> tuple[Trial, ...]:
-        """The ``count`` best trials of ``study`` (all that were scored, where they are fewer), its winner first."""
+        """The ``count`` best trials of ``study`` (all that were scored, where they are fewer), its winner first.
+
+        Where time was up before one was complete, the reference.
+        """
         sign = -1 if self.metric == "log_loss" else 1
         scored = [
             (sign * t.score, -t.number, t)
             for t in self.trials
             if t.study == study and t.state == "complete" and t.score is not None
         ]
+        if not scored:
+            return tuple(trial for trial in self.trials if trial.study == study and trial.state == "cut")
         return tuple(t for _, _, t in sorted(scored, key=lambda entry: entry[:2], reverse=True)[:count])
 
 

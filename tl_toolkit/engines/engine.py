@@ -22,9 +22,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.interrupts import uninterrupted
 from tl_toolkit.core.searches import Proposal, SearchResult, SearchSpace, Trial, TrialState
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.engines.study import Asked, Look, OpenStudies, Study
@@ -64,14 +65,14 @@ class Engine:
         Args:
             space: Parameters, metric, number of trials, pruning, and the reference.
             studies: Names; their searches are independent of one another.
-            objective: Trains and scores a batch of trials. What it raises is raised. For it, time is up when the
-                deadline has passed and every study has a complete trial.
+            objective: Trains and scores a batch of trials. What it raises is raised.
             configure: Values of a trial's parameters -> its settings.
             batch: Most trials of each study that are asked for before any of them is told.
             seed: Of the samplers; each study has one of its own.
-            deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off, once every study
-                has a complete trial: between trials, or where the objective ends early. A trial that is cut off is
-                pruned, or, where it was never looked at, none.
+            deadline: On the clock of ``time.monotonic``. The batch under way at that time is cut off: between trials,
+                or where the objective ends early. A trial that is cut off is pruned, or, where it was never looked at,
+                none, but for the reference of a study that has no complete trial: it stands in for the best of them.
+                Where it cannot, for it was not enqueued or diverged, the search goes on until another is complete.
             storage: A file that does not exist yet, for what the engine writes, there or in a folder beside it.
             advance: Called with 1 when a trial is told for the first time.
             enqueue_reference: Whether trial 0 of every study is the reference; False for a search that must find
@@ -88,15 +89,16 @@ class Engine:
         try:
             stopped = run.drive(batch)
         except KeyboardInterrupt:
-            if not run.presentable():
+            if run.completed() != opened.keys():
                 raise
             stopped = "interrupted"
         finally:
-            trials = run.close()
+            with uninterrupted():
+                trials = run.close()
         seconds = time.monotonic() - started
         for name in studies:
             states = {trial.state for trial in trials if trial.study == name}
-            if "complete" not in states:
+            if not states & {"complete", "cut"}:
                 said = "Every trial" if states == {"failed"} else "Every trial that was to be trained to its end"
                 raise UserError(
                     f"{said} of the search {name} diverged: lower the learning rates in the space {space.name}."
@@ -115,7 +117,7 @@ class _Course:
     epochs: int = 0
     seconds: float = 0.0
     look: Look | None = None
-    state: TrialState | None = None
+    state: TrialState | Literal["cut"] | None = None
     error: str | None = None
 
     @property
@@ -124,7 +126,7 @@ class _Course:
         return Proposal(study=self.study, config=self.config, until=until)
 
     def trial(self) -> Trial:
-        seen = self.look if self.state != "failed" else None
+        seen = self.look if self.state not in ("failed", "cut") else None
         return Trial(
             study=self.study,
             number=self.number,
@@ -161,26 +163,35 @@ class _Run:
     def asked(self, name: str, size: int) -> list[_Course]:
         """Up to ``size`` trials of a study that are to be trained."""
         courses: list[_Course] = []
-        while len(courses) < size and (asked := self.opened[name].ask()):
-            course = self.courses.get((name, asked.number))
-            if course is None:
-                whole = self.reference and asked.number == 0
-                config = self.space.reference if whole else self.configure(asked.values)
-                course = self.courses[name, asked.number] = _Course(study=name, number=asked.number, config=config)
-            course.rungs = self.rungs(course, asked)
-            if course.look and course.epochs == course.rungs[0]:
-                # Two shares of few epochs can be the same number of them.
-                self.opened[name].look(asked.number, course.look)
-            else:
-                courses.append(course)
+        while len(courses) < size:
+            with uninterrupted():
+                if (asked := self.opened[name].ask()) is None:
+                    break
+                course = self.course(name, asked)
+                if course.look and course.epochs == course.rungs[0]:
+                    # Two shares of few epochs can be the same number of them.
+                    self.opened[name].look(asked.number, course.look)
+                else:
+                    courses.append(course)
         return courses
+
+    def course(self, name: str, asked: Asked) -> _Course:
+        """Of a trial that is asked for, maybe not for the first time."""
+        course = self.courses.get((name, asked.number))
+        if course is None:
+            config = self.space.reference if self.is_reference(asked.number) else self.configure(asked.values)
+            course = self.courses[name, asked.number] = _Course(study=name, number=asked.number, config=config)
+        course.rungs = self.rungs(course, asked)
+        return course
+
+    def is_reference(self, number: int) -> bool:
+        return self.reference and number == 0
 
     def rungs(self, course: _Course, asked: Asked) -> tuple[int, ...]:
         epochs, pruning = course.config.epochs, self.space.pruning
         if asked.share is not None:
             return (math.ceil(asked.share * epochs),)
-        whole = pruning is None or (self.reference and asked.number == 0)
-        return (epochs,) if whole or pruning is None else pruning.rungs(epochs)
+        return (epochs,) if pruning is None or self.is_reference(asked.number) else pruning.rungs(epochs)
 
     def train(self, courses: Sequence[_Course]) -> bool:
         """Look at the courses, go on with the best of them, and so on; False where the deadline ended it."""
@@ -190,7 +201,8 @@ class _Run:
             for position, score, fold_scores in self.objective([course.proposal for course in courses], self.expired):
                 now = time.monotonic()
                 missing.remove(position)
-                self.seen(courses[position], score, fold_scores, now - begun)
+                with uninterrupted():
+                    self.seen(courses[position], score, fold_scores, now - begun)
                 begun = now
                 if self.expired():
                     return False
@@ -198,7 +210,8 @@ class _Run:
                 if not self.expired():
                     raise RuntimeError(f"the objective left out {len(missing)} of {len(courses)} trials")
                 return False
-            courses = self.halved(courses)
+            with uninterrupted():
+                courses = self.halved(courses)
         return True
 
     def seen(self, course: _Course, score: float, fold_scores: tuple[float, ...], seconds: float) -> None:
@@ -233,26 +246,33 @@ class _Run:
         self.opened[course.study].end(course.number, state, error)
 
     def expired(self) -> bool:
-        """Whether to end before all trials are done: the deadline has passed, and there is something to show."""
-        return self.presentable() and self.unfinished() and time.monotonic() >= self.deadline
+        """Whether to end before all trials are done: the deadline has passed, and every study has a trial to name."""
+        return self.nameable() and self.unfinished() and time.monotonic() >= self.deadline
 
-    def presentable(self) -> bool:
-        """Whether every study has a complete trial."""
-        return {course.study for course in self.courses.values() if course.state == "complete"} == self.opened.keys()
+    def nameable(self) -> bool:
+        """Whether every study has a complete trial, or a reference that can stand in for one."""
+        waiting = {c.study for c in self.courses.values() if self.is_reference(c.number) and c.state is None}
+        return self.completed() | waiting == self.opened.keys()
+
+    def completed(self) -> set[str]:
+        """Studies that have a complete trial."""
+        return {course.study for course in self.courses.values() if course.state == "complete"}
 
     def unfinished(self) -> bool:
         asked = len(self.courses) < self.space.trials * len(self.opened)
         return asked or any(course.state is None for course in self.courses.values())
 
     def close(self) -> list[Trial]:
-        """End what is still on its way; gives all trials that were seen at least once."""
+        """End what is still on its way; gives all trials that were seen at least once, and references that were not."""
         seen = []
         for course in self.courses.values():
             if course.epochs == 0:
                 # Asked, but not trained: no trial, and a dashboard should not show it as running.
                 self.opened[course.study].drop(course.number)
-                continue
-            if course.state is None:
+                if not self.is_reference(course.number):
+                    continue
+                course.state = "cut"
+            elif course.state is None:
                 self.end(course, "pruned")
             seen.append(course.trial())
         names = list(self.opened)

@@ -60,8 +60,8 @@ class SearchOptions(SpaceOptions):
 
     Attributes:
         timeout: Seconds after the start of the job, data and features included, at which the search ends, in the middle
-            of a trial if need be, but not before each of its studies has a complete one. Scoring, export and report
-            come after it; the baseline and the original protocol are then left out.
+            of a trial if need be. Where it has no complete one, the reference settings stand in. Scoring, export and
+            report come after it; the baseline and the original protocol are then left out.
         ensemble: Trials that are averaged; None for what suits the space.
         baseline: ``none``, ``quick`` or ``full``.
         protocol: ``nested``; or ``original``, which shows beside it what the first Slash classifier would have claimed.

@@ -151,7 +151,7 @@ def _search(
         watch.move(tables.seconds, "search", "features")
         found = replace(found, seconds=found.seconds - tables.seconds)
         if found.stopped != "finished":
-            warn(f"The search ended early ({found.stopped}) after {len(found.trials)} of {total} trials.")
+            warn(f"The search ended early ({found.stopped}) after {len(found.seen)} of {total} trials.")
 
         where = "official test set" if splits.official else "outer folds"
         with watch.step("evaluation", f"Scoring on the {where}"):

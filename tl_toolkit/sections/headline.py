@@ -31,10 +31,17 @@ class Rival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """Rows of the first table, the model itself first."""
+    """How good the model is.
+
+    Attributes:
+        rows: Of the first table, the model itself first.
+        n_members: Trials that the model averages.
+        n_cut: Searches that had no complete trial when time was up, so that the reference stands in.
+    """
 
     rows: tuple[Rival, ...]
     n_members: int
+    n_cut: int
 
 
 def verdict(title: str, comparison: Mapping[str, Any]) -> str:
@@ -87,7 +94,11 @@ def compute(saved: SavedRun) -> Headline:
     if leaking:
         title = f"{leaking['network']} by the original protocol{_how_long(leaking)}, on {leaking['n_scored']} of them"
         rows.append(Rival(title=title, metrics=leaking["metrics"], warning=leaking["warning"]))
-    return Headline(rows=tuple(rows), n_members=len(run["search"]["members"]["final"]) if "search" in run else 1)
+    return Headline(
+        rows=tuple(rows),
+        n_members=len(run["search"]["members"]["final"]) if "search" in run else 1,
+        n_cut=sum(trial["state"] == "cut" for trial in saved.trials),
+    )
 
 
 def _how_long(trained: Mapping[str, Any]) -> str:

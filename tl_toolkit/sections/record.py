@@ -31,24 +31,25 @@ def run_record(
     final = found.winner("final")
     # With an official test set the one search chose what is scored on it.
     outer = [study for study in members if study.startswith("outer-")] or ["final"]
-    inner = [found.winner(study).score for study in outer]
+    # None where time was up before a trial was complete.
+    inner = [score for study in outer if (score := found.winner(study).score) is not None]
     search = {
         "engine": engine,
         "space": space.name,
         "space_sha256": space.sha256,
         "metric": space.metric,
-        "n_trials": len(found.trials),
+        "n_trials": len(found.seen),
         "n_failed": sum(trial.state == "failed" for trial in found.trials),
         "n_pruned": sum(trial.state == "pruned" for trial in found.trials),
         "trials_per_study": space.trials,
         "stopped": found.stopped,
         "seconds": found.seconds,
-        "trials_per_minute": 60 * len(found.trials) / max(found.seconds, 1e-9),
+        "trials_per_minute": 60 * len(found.seen) / max(found.seconds, 1e-9),
         "best": final.config,
         "best_inner_score": final.score,
         "members": members,
         "outer_winners": {study: found.winner(study).config for study in outer},
-        "outer_winners_inner_score": sum(s for s in inner if s is not None) / len(inner),
+        "outer_winners_inner_score": sum(inner) / len(inner) if len(inner) == len(outer) else None,
         "reference": {"settings": space.reference, **evaluated(reference)},
     }
     own = {"comparison": comparison, "baseline": baseline, "leaking": leaking, "search": search}
@@ -139,7 +140,7 @@ def evaluated(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def trials_table(found: SearchResult) -> str:
-    """``trials.csv``: one line a trial, with its settings and the score of every inner fold (empty where it failed)."""
+    """``trials.csv``: a line a trial, with its settings and the score of every inner fold, empty where it has none."""
     n_inner = max(len(trial.fold_scores) for trial in found.trials)
     rows = [
         {

@@ -26,7 +26,8 @@ class SearchRecord:
         importances: (hyperparameter, importance, its deviation), falling; see :func:`importances`.
         explained: Out-of-bag R2 of the model behind the importances.
         reference, winner: Settings.
-        inner: Mean inner score of the outer folds' single winners; ``outer`` is what their averages scored.
+        inner: Mean inner score of the outer folds' single winners, None where some have none; ``outer`` is what their
+            averages scored.
         saved: Share of the epochs that pruning saved.
         official: Whether an official test set takes the place of the outer folds.
         fold_scores: title -> score on each outer fold.
@@ -42,7 +43,7 @@ class SearchRecord:
     explained: float
     reference: Mapping[str, Any]
     winner: Mapping[str, Any]
-    inner: float
+    inner: float | None
     outer: float | None
     saved: float
     official: bool
@@ -63,11 +64,11 @@ class SearchRecord:
 
 
 def compute(saved: SavedRun) -> SearchRecord | None:
-    """From the trials; None where nothing was searched, or fewer than two came to their end."""
+    """From the trials; None where nothing was searched, too few came to their end, or none of the last search did."""
     search = saved.run.get("search")
     # A pruned trial was scored at fewer epochs than the others: the two do not compare.
     trials = [trial for trial in saved.trials if trial["score"] and trial["state"] == "complete"]
-    if not search or len(trials) < 2:
+    if not search or len(trials) < 2 or all(trial["study"] != "final" for trial in trials):
         return None
     columns = {}
     for field in fields(TrainingConfig):
