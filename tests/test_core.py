@@ -1,4 +1,4 @@
-"""The registry, the errors, and files that are whole or not there."""
+"""The registry, the errors, files that are whole or not there, and what to type for Python."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tl_toolkit.core.command import this_python
 from tl_toolkit.core.errors import UnknownNameError, UserError
 from tl_toolkit.core.files import cache_folder, sha256, write_json, write_text, written_whole
 from tl_toolkit.core.registry import Registry
@@ -143,3 +144,24 @@ def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -
     assert cache_folder() == Path.home() / "elsewhere"
     monkeypatch.delenv("TL_TOOLKIT_CACHE")
     assert cache_folder().name == "tl_toolkit"
+
+
+@pytest.mark.parametrize(
+    ("path", "executable", "typed"),
+    [
+        ("{here}/bin", "{here}/bin/python", "python"),
+        ("{here}/other", "{here}/bin/python", "bin/python"),
+        ("/nowhere", "{here}/my env/python", "'my env/python'"),
+        ("/nowhere", "/elsewhere/bin/python", "/elsewhere/bin/python"),
+    ],
+)
+def test_what_to_type_runs_the_python_that_runs(
+    path: str, executable: str, typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("bin", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", path.format(here=tmp_path))
+    monkeypatch.setattr(sys, "executable", executable.format(here=tmp_path))
+    assert this_python() == typed

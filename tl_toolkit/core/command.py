@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -123,4 +125,13 @@ def tell(run: Mapping[str, Any], folder: Path) -> None:
             Text(f"LEAKING, not a score: the original protocol would claim accuracy {claimed:.3f}", style="bold red")
         )
     output.print(Text(f"Report: {folder / 'index.html'}"))
-    output.print(Text(f"Predict: python -m tl_toolkit.predict {shlex.quote(str(folder))} photo.jpg"))
+    output.print(Text(f"Predict: {this_python()} -m tl_toolkit.predict {shlex.quote(str(folder))} photo.jpg"))
+
+
+def this_python() -> str:
+    """What to type for the Python that runs: ``python`` where that means it, else where it is, seen from here."""
+    # Not where links lead: environments are told apart by the place of their link.
+    if shutil.which("python") == sys.executable:
+        return "python"
+    here = os.path.relpath(sys.executable)
+    return shlex.quote(sys.executable if here.startswith(os.pardir) else here)

@@ -154,7 +154,8 @@ def predict(options: PredictOptions) -> Tally:
                     flush()
         flush()
     seconds = watch.total()
-    rate = f"{len(photos)} photos in {seconds:.1f} s: {len(photos) / seconds:.1f} a second"
+    what = "photo" if len(photos) == 1 else "photos"
+    rate = f"{len(photos)} {what} in {seconds:.2f} s: {len(photos) / seconds:.1f} a second"
     note(f"{rate}; {broken} could not be read" if broken else rate)
     return Tally(predicted=len(photos) - broken, broken=broken, seconds=seconds)
 
