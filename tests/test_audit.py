@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from tl_toolkit.core.records import Audit, Dataset
-from tl_toolkit.datasets.audit import Examination, examine, group
+from tl_toolkit.datasets.audit import BACKBONE, OF_SMALL, Examination, examine, group, limits_of
 from tl_toolkit.datasets.images import BrokenImageError
 from tl_toolkit.datasets.photos import Photos
 
@@ -142,19 +142,27 @@ def test_a_chain_of_twins_is_one_group(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("distance", "cosine", "near"),
+    ("backbone", "distance", "cosine", "near"),
     [
-        (8, 0.51, True),
-        (8, 0.49, False),
-        (9, 0.51, False),
-        (12, 0.81, True),
-        (12, 0.79, False),
-        (13, 0.81, False),
-        (64, 0.91, True),
-        (64, 0.89, False),
+        (BACKBONE, 8, 0.51, True),
+        (BACKBONE, 8, 0.49, False),
+        (BACKBONE, 9, 0.51, False),
+        (BACKBONE, 12, 0.81, True),
+        (BACKBONE, 12, 0.79, False),
+        (BACKBONE, 13, 0.81, False),
+        (BACKBONE, 64, 0.91, True),
+        (BACKBONE, 64, 0.89, False),
+        (OF_SMALL, 6, 0.66, True),
+        (OF_SMALL, 6, 0.64, False),
+        (OF_SMALL, 8, 0.72, False),
+        (OF_SMALL, 12, 0.78, True),
+        (OF_SMALL, 12, 0.76, False),
+        (OF_SMALL, 18, 0.86, True),
+        (OF_SMALL, 19, 0.89, False),
+        (OF_SMALL, 64, 0.91, True),
     ],
 )
-def test_the_rule_of_near_duplicates(distance: int, cosine: float, near: bool) -> None:
+def test_the_rule_of_near_duplicates(backbone: str, distance: int, cosine: float, near: bool) -> None:
     hashes = np.zeros((2, 64), bool)
     hashes[1, :distance] = True
     features = np.array([[3, 0], [2 * cosine, 2 * np.sqrt(1 - cosine**2)]], np.float32)
@@ -166,7 +174,7 @@ def test_the_rule_of_near_duplicates(distance: int, cosine: float, near: bool) -
         hashes=hashes,
         quarantined=(),
     )
-    audit = group(dataset_of(Path(), ["x", "y"], [0, 1]), seen, features)
+    audit = group(dataset_of(Path(), ["x", "y"], [0, 1]), seen, features, limits=limits_of(backbone))
     assert audit.near == (((0, 1),) if near else ())
 
 

@@ -87,6 +87,16 @@ class TestBadInput:
         (tmp_path / "file").write_text("in the way")
         assert "No run folder can be made" in bad([str(pictures), "--out", str(tmp_path / "file")], capsys)
 
+    @pytest.mark.parametrize(
+        ("path", "rule"),
+        [("~no-such-user-here/photos", "names the home folder of nobody"), ("x" * 300, "File name too long")],
+    )
+    @pytest.mark.parametrize("name", ["slash", "cifar10", None])
+    def test_paths_that_cannot_be(
+        self, name: str | None, path: str, rule: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert rule in bad([name, "--data-dir", path] if name else [path], capsys)
+
     def test_options_that_cannot_be(self, capsys: pytest.CaptureFixture[str]) -> None:
         for words in (["--trials", "0"], ["--folds", "1"], ["--timeout", "-5"], ["--metric", "auc"], ["--seed", "-1"]):
             with pytest.raises(SystemExit) as ended:

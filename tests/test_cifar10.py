@@ -308,6 +308,7 @@ TREE = {b"fine_labels": [0] * M, b"coarse_labels": [0] * M, b"filenames": [b""] 
         ("test_batch", changed("test_batch", filenames=[b"a", b"b", b"c", b".."]), "file names that are"),
         ("test_batch", changed("test_batch", filenames=[b"a", b"b", b"c", b"d\n"]), "file names that are"),
         ("test_batch", changed("test_batch", filenames=[b"a", b"b", b"c", b"\xff"]), "file names that are"),
+        ("test_batch", changed("test_batch", filenames=[b"a", b"b", b"c", b"d" * 256]), "file names that are"),
         ("test_batch", changed("data_batch_1"), "another batch in it: its label is b'training batch 1 of 5'"),
         ("data_batch_2", changed("data_batch_1"), "another batch in it"),
         ("test_batch", changed("test_batch", batch_label=7), "its label is not text"),
@@ -437,6 +438,12 @@ def test_small_files_cannot_ask_for_much_memory_or_time(monkeypatch: pytest.Monk
         assert len(plain_pickle.load(b"\x80\x02" + nested + b".")) == 2
         with pytest.raises(MalformedError, match="a call in its pickle"):
             plain_pickle.load(b"\x80\x02c_codecs\nencode\n" + nested + b"R.")
+        # One text, encoded a thousand times.
+        text = b"X" + (10_000).to_bytes(4, "little") + b"a" * 10_000
+        encode = b"\x80\x02(c_codecs\nencode\nq\x00" + text + b"X\x06\x00\x00\x00latin1\x86q\x01"
+        assert plain_pickle.load(encode + b"h\x00h\x01Rt.")[-1] == b"a" * 10_000
+        with pytest.raises(MalformedError, match="makes more bytes in its pickle than it has"):
+            plain_pickle.load(encode + b"h\x00h\x01R" * 1000 + b"t.")
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
@@ -540,6 +547,14 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     for start in range(0, len(whole) - 50, len(whole) // 40):
         path.write_bytes(whole[:start] + b"\xff" * 50 + whole[start + 50 :])
         refusal(path)
+
+
+def test_an_archive_of_names_of_names_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / ARCHIVE
+    for kind in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE):
+        info, content = member("././@LongLink", b"x", type=kind)
+        path.write_bytes(gzip.compress((info.tobuf() + content + bytes(511)) * 3000, 1))
+        assert "is no tar.gz archive, or is cut short or damaged" in refusal(path)
 
 
 def test_a_file_in_an_archive_is_named(tmp_path: Path) -> None:

@@ -152,7 +152,9 @@ def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch) -
         ("{here}/bin", "{here}/bin/python", "python"),
         ("{here}/other", "{here}/bin/python", "bin/python"),
         ("/nowhere", "{here}/my env/python", "'my env/python'"),
+        ("/nowhere", "{here}/python", "{here}/python"),  # a bare name would be looked up
         ("/nowhere", "/elsewhere/bin/python", "/elsewhere/bin/python"),
+        ("/nowhere", "", "python"),
     ],
 )
 def test_what_to_type_runs_the_python_that_runs(
@@ -164,4 +166,4 @@ def test_what_to_type_runs_the_python_that_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", path.format(here=tmp_path))
     monkeypatch.setattr(sys, "executable", executable.format(here=tmp_path))
-    assert this_python() == typed
+    assert this_python() == typed.format(here=tmp_path)

@@ -55,7 +55,9 @@ def test_features_are_those_of_the_keras_model(truth: np.ndarray, tmp_path: Path
     np.testing.assert_allclose(features, truth, rtol=0, atol=1e-4)
 
 
-def test_when_time_is_up_the_features_that_are_there_are_kept(tmp_path: Path) -> None:
+def test_when_time_is_up_the_features_that_are_there_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each core is at a photo of its own when time is up.
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     computed: list[int] = []
 
     def counted(number: int, view: int) -> np.ndarray:
@@ -71,7 +73,9 @@ def test_when_time_is_up_the_features_that_are_there_are_kept(tmp_path: Path) ->
         before = len(computed)
         assert 5 < before < 40
         assert tables.seconds > 0
+        assert (bank.computed, bank.reused) == (before, 0)
         assert tables(config).features.shape[:2] == (40, 1)
+        assert (bank.computed, bank.reused) == (40, before)
     assert sorted(computed) == list(range(40))
 
 

@@ -23,7 +23,15 @@ from PIL import Image, ImageEnhance, ImageOps
 from tl_toolkit import leaks as command
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.datasets import leaks as leaking
-from tl_toolkit.datasets.audit import Examination, _near_pairs, examine
+from tl_toolkit.datasets.audit import (
+    NEAR_DUPLICATES,
+    OF_SMALL_LIMITS,
+    Examination,
+    Limits,
+    Prints,
+    _near_pairs,
+    examine,
+)
 from tl_toolkit.datasets.collection import collect
 from tl_toolkit.datasets.leaks import MOST_TWINS, Leaks, Side, find_leaks
 from tl_toolkit.datasets.photos import Photos
@@ -130,14 +138,15 @@ class TestFinding:
         assert [pair.kind for pair in find_leaks(a, b).pairs] == ["pixels"]
         assert [pair.kind for pair in find_leaks(a, c).pairs] == ["near"]
 
-    def test_the_rule_is_that_of_the_audit(self) -> None:
+    @pytest.mark.parametrize("limits", [NEAR_DUPLICATES, OF_SMALL_LIMITS])
+    def test_the_rule_is_that_of_the_audit(self, limits: Limits) -> None:
         rng = np.random.default_rng(0)
         hashes = rng.random((300, 64)) < 0.2
         features = rng.normal(0.5, 1, (300, 4)).astype(np.float32)
-        first, second = _near_pairs(hashes, features)
+        first, second = _near_pairs(Prints.of(hashes, features, limits))
         across = {(int(a), int(b) - 100) for a, b in zip(first, second, strict=True) if a < 100 <= b}
         train, test = made_up(hashes[:100], features[:100], "a"), made_up(hashes[100:], features[100:], "b")
-        pairs = [(pair.train, pair.test) for pair in _all_of(find_leaks, train, test).pairs]
+        pairs = [(pair.train, pair.test) for pair in _all_of(find_leaks, train, test, limits=limits).pairs]
         assert len(pairs) == len(set(pairs)) > 500
         assert set(pairs) == across
 
@@ -184,11 +193,11 @@ class TestFinding:
         assert find_leaks(made_up(hashes, None, "a"), made_up(hashes, None, "b")).pairs[0].cosine is None
 
 
-def _all_of(find: Callable[..., Leaks], train: Side, test: Side) -> Leaks:
+def _all_of(find: Callable[..., Leaks], train: Side, test: Side, **how: Any) -> Leaks:
     """Every pair, none left out for being one of many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(leaking, "MOST_TWINS", 10**6)
-        return find(train, test)
+        return find(train, test, **how)
 
 
 class TestCollecting:

@@ -46,8 +46,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("none", "quick", "full"),
         default="quick",
         help="train a network from scratch on the same folds: slash_cnn, or cifar_cnn on photos of at most 32 px; "
-        "quick: about two minutes, left out where an epoch takes longer, as on cifar10; full: to its end "
-        "(default: quick)",
+        "quick: about two minutes, left out where an epoch takes longer; full: to its end (default: quick)",
     )
     made.add_argument(
         "--protocol",

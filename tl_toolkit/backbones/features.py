@@ -181,7 +181,7 @@ class FeatureBank:
     ) -> dict[str, np.ndarray]:
         """Features of one view of all photos by one backbone: identity -> float32, shape (backbone.n_features,)."""
         folder = self._folder(backbone, size, source, view)
-        rows = self._read(folder, backbone)
+        rows, before = self._read(folder, backbone), self.computed
         if any(i not in rows for i in source.ids):
             folder.mkdir(parents=True, exist_ok=True)
             # A second process that wants the same waits here, and then finds it done.
@@ -194,10 +194,8 @@ class FeatureBank:
                 missing = list(wanted.values())
                 for start in range(0, len(missing), _BLOCK):
                     self._compute(backbone, size, source, view, missing[start : start + _BLOCK], folder, advance)
-                self.computed += len(missing)
-                self.reused -= len(missing)
                 rows = self._read(folder, backbone)
-        self.reused += len(source.ids)
+        self.reused += len(source.ids) - (self.computed - before)
         return rows
 
     def _folder(self, backbone: Backbone, size: int, source: ViewSource, view: int) -> Path:
@@ -258,6 +256,7 @@ class FeatureBank:
                     pass  # raises what a thread raised
         finally:
             # After Ctrl-C or a photo that cannot be read, too: what is done need not be done again.
+            self.computed += int(done.sum())
             if done.any():
                 name = hashlib.sha256(block["id"][done].tobytes()).hexdigest()[:24]
                 with written_whole(folder / f"block-{name}.npy") as file:

@@ -19,7 +19,7 @@ from tl_toolkit.core.searches import METRICS
 THUMBNAILS = "keep small pictures of training photos with the run, to show those that are like a new one"
 """What ``--keep-thumbnails`` does."""
 
-_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+_USERS_TO_MEND = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 
 def at_least(least: int, kind: Callable[[str], float] = int) -> Callable[[str], Any]:
@@ -130,8 +130,8 @@ def tell(run: Mapping[str, Any], folder: Path) -> None:
 
 def this_python() -> str:
     """What to type for the Python that runs: ``python`` where that means it, else where it is, seen from here."""
-    # Not where links lead: environments are told apart by the place of their link.
-    if shutil.which("python") == sys.executable:
+    # Not where links lead: environments are told apart by the place of their link. An embedded Python has no place.
+    if not sys.executable or shutil.which("python") == sys.executable:
         return "python"
     here = os.path.relpath(sys.executable)
-    return shlex.quote(sys.executable if here.startswith(os.pardir) else here)
+    return shlex.quote(sys.executable if here.startswith(os.pardir) or os.sep not in here else here)

@@ -15,13 +15,27 @@ from typing import IO, Any
 
 import platformdirs
 
+from tl_toolkit.core.errors import UserError
+
 CACHE_VARIABLE = "TL_TOOLKIT_CACHE"
 
 
 def cache_folder() -> Path:
     """Where things that can be computed again are kept: ``$TL_TOOLKIT_CACHE``, else the user cache folder."""
     named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("tl_toolkit")
+    return expanded(named) if named else platformdirs.user_cache_path("tl_toolkit")
+
+
+def expanded(path: str | Path) -> Path:
+    """A path that a user named, with ``~`` and ``~name`` as shells understand them.
+
+    Raises:
+        UserError: there is no user of that name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path} names the home folder of nobody here: name another folder.") from error
 
 
 @contextmanager

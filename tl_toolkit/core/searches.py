@@ -126,12 +126,12 @@ class Trial:
     Attributes:
         study: ``outer-0`` .. for the searches inside outer folds, ``final`` for the one over all photos.
         number: Within its study, from 0; trial 0 is the reference, where it is enqueued.
-        score: The metric on the pooled predictions of all inner folds; None where the trial failed. Of a pruned trial,
-            that at its last look.
+        score: The metric on the pooled predictions of all inner folds; None where the trial failed or was cut. Of a
+            pruned trial, that at its last look.
         state: ``cut`` is the reference where time was up before a trial of its study was complete: it stands in.
         fold_scores: The metric on each inner fold.
-        trained_epochs: Epochs at which it was looked at last, fewer than ``config.epochs`` where it was pruned; its own
-            patience may have ended it before.
+        trained_epochs: Epochs at which it was looked at last, fewer than ``config.epochs`` where it was pruned, none
+            where it was cut; its own patience may have ended it before.
         seconds: Its share of the time of the batch in which it was trained.
         error: Why it failed.
     """

@@ -136,7 +136,7 @@ class TrainingConfig:
         if self.network in (FROZEN, FINE_TUNED):
             require(
                 self.bn_momentum == 0.99,
-                "bn_momentum belongs to networks from scratch (that of backbones is frozen)",
+                "bn_momentum belongs to networks from scratch (backbones have their own)",
                 bn_momentum=self.bn_momentum,
             )
         require(

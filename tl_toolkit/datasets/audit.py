@@ -24,7 +24,10 @@ from tl_toolkit.datasets.collection import Collection
 from tl_toolkit.datasets.images import BrokenImageError, decode_image, upright_size
 from tl_toolkit.datasets.photos import Photos
 
-NEAR_DUPLICATES = ((8, 0.50), (12, 0.80), (64, 0.90))
+Limits = tuple[tuple[int, float], ...]
+"""Rows of most bits and least cosine; see :data:`NEAR_DUPLICATES`."""
+
+NEAR_DUPLICATES: Limits = ((8, 0.50), (12, 0.80), (64, 0.90))
 """Two photos are near duplicates if, in one row, the bits in which their hashes differ (of 64) are at most the first
 figure and the cosine of their features is at least the second: alike in outline, fairly alike in both, or alike in
 content. On the Slash photos these find re-shot and re-coloured packages of one product, and keep apart different
@@ -39,6 +42,12 @@ FEATURES = 1280
 SMALL, OF_SMALL = 64, "efficientnet_lite0_levels@128"
 """Photos of at most so many pixels a side, all of them, are looked at in 128: more would tell little more. Behind the
 features of the head are others, which searches on such photos want: so that none is computed twice."""
+
+OF_SMALL_LIMITS: Limits = ((6, 0.65), (8, 0.73), (12, 0.77), (14, 0.80), (18, 0.85), (64, 0.90))
+"""What :data:`NEAR_DUPLICATES` are for photos that are looked at with :data:`OF_SMALL`. A hash of 32 pixels tells less:
+with the limits of larger photos, half of the pairs of least cosine on CIFAR-10 are different things before one sky. Of
+100 pairs drawn from those that these limits find between its test and its training photos, 7 were plainly of different
+things to one pair of eyes, and 7 doubtful."""
 
 HASH_ALONE = NEAR_DUPLICATES[0][0]
 """Most bits in which the hashes of near duplicates differ where there are no features to ask. Of the pairs of Slash
@@ -72,24 +81,26 @@ class Prints:
     Attributes:
         signs: float32, shape (n, 64): perceptual hashes, -1 for a bit that is not set and 1 for one that is.
         directions: float32, shape (n, d): features at unit length; None: by their hashes alone.
+        limits: Of near duplicates.
     """
 
     signs: np.ndarray
     directions: np.ndarray | None
+    limits: Limits
 
     @classmethod
-    def of(cls, hashes: np.ndarray, features: np.ndarray | None) -> Prints:
+    def of(cls, hashes: np.ndarray, features: np.ndarray | None, limits: Limits = NEAR_DUPLICATES) -> Prints:
         """From hashes, bool of shape (n, 64), and pooled features, float32 of shape (n, d)."""
         signs = hashes.astype(np.float32) * 2 - 1
         if features is None:
-            return cls(signs=signs, directions=None)
+            return cls(signs=signs, directions=None, limits=limits)
         norms = np.linalg.norm(features, axis=1, keepdims=True)
-        return cls(signs=signs, directions=features / np.maximum(norms, np.finfo(np.float32).tiny))
+        return cls(signs=signs, directions=features / np.maximum(norms, np.finfo(np.float32).tiny), limits=limits)
 
     def part(self, start: int, stop: int | None = None) -> Prints:
         """Those of the photos from ``start`` to before ``stop``."""
         directions = None if self.directions is None else self.directions[start:stop]
-        return Prints(signs=self.signs[start:stop], directions=directions)
+        return Prints(signs=self.signs[start:stop], directions=directions, limits=self.limits)
 
 
 def examine(dataset: Dataset | Collection, photos: Photos, advance: Callable[[], None] = lambda: None) -> Examination:
@@ -138,11 +149,18 @@ def backbone_for(photos: Examination | Audit) -> str:
     return OF_SMALL if small else BACKBONE
 
 
+def limits_of(backbone: str) -> Limits:
+    """Of near duplicates that are told by this backbone's features."""
+    return OF_SMALL_LIMITS if backbone == OF_SMALL else NEAR_DUPLICATES
+
+
 def group(
     dataset: Dataset,
     examination: Examination,
     features: np.ndarray,
     advance: Callable[[int], None] = lambda _: None,
+    *,
+    limits: Limits = NEAR_DUPLICATES,
 ) -> Audit:
     """Group duplicates and near duplicates.
 
@@ -151,12 +169,13 @@ def group(
         examination: Of the same photos.
         features: float32, shape (n, d): pooled features of the clean photos.
         advance: Called with numbers of photos that were compared with all others, for progress.
+        limits: Of near duplicates; see :func:`limits_of`.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     n = len(dataset)
-    first, second = _near_pairs(examination.hashes, features, advance)
+    first, second = _near_pairs(Prints.of(examination.hashes, features, limits), advance)
     by_digest: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(examination.sha256):
         by_digest[digest].append(index)
@@ -186,7 +205,7 @@ def group(
 
 
 def compare(first: Prints, second: Prints) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Compare each photo of ``first`` with each of ``second``.
+    """Compare each photo of ``first`` with each of ``second``, by the limits of ``first``.
 
     Returns:
         Arrays of shape (n_first, n_second). float32: bits in which the hashes differ, 0..64. float32: cosines of the
@@ -194,25 +213,23 @@ def compare(first: Prints, second: Prints) -> tuple[np.ndarray, np.ndarray | Non
     """
     distance = (64 - first.signs @ second.signs.T) / 2
     if first.directions is None or second.directions is None:
-        return distance, None, distance <= HASH_ALONE
+        return distance, None, distance <= first.limits[0][0]
     cosine = first.directions @ second.directions.T
     near = np.zeros(cosine.shape, bool)
-    for most, least in NEAR_DUPLICATES:
+    for most, least in first.limits:
         near |= (distance <= most) & (cosine >= least)
     return distance, cosine, near
 
 
-def _near_pairs(
-    hashes: np.ndarray, features: np.ndarray, advance: Callable[[int], None] = lambda _: None
-) -> tuple[np.ndarray, np.ndarray]:
+def _near_pairs(prints: Prints, advance: Callable[[int], None] = lambda _: None) -> tuple[np.ndarray, np.ndarray]:
     """All pairs first < second of near duplicates, so many photos against all at a time as 128 MiB a matrix allow."""
-    rows = max(1, min(1024, 2**25 // max(1, len(hashes))))
-    prints = Prints.of(hashes, features)
+    n = len(prints.signs)
+    rows = max(1, min(1024, 2**25 // max(1, n)))
     pairs = []
-    for start in range(0, len(hashes), rows):
+    for start in range(0, n, rows):
         _, _, near = compare(prints.part(start, start + rows), prints.part(start))
         a, b = np.nonzero(np.triu(near, 1))
         pairs.append(np.stack([a, b]) + start)
-        advance(min(rows, len(hashes) - start))
+        advance(min(rows, n - start))
     first, second = np.concatenate(pairs, 1)
     return first, second

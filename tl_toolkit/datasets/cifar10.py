@@ -14,6 +14,7 @@ import numpy as np
 
 from tl_toolkit.core.console import note, warn
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import expanded
 from tl_toolkit.core.records import Dataset
 from tl_toolkit.datasets import cifar10_files
 from tl_toolkit.datasets.cifar10_files import ARCHIVE, FILES, FOLDER
@@ -76,7 +77,7 @@ def locate(data_dir: Path | None) -> Path | None:
         UserError: ``data_dir`` is given and has no CIFAR-10 in it. Whoever names a folder wants that one.
     """
     if data_dir is not None:
-        data_dir = data_dir.expanduser()
+        data_dir = expanded(data_dir)
         found = data_dir if data_dir.is_file() else _inside(data_dir)
         if found is None:
             raise UserError(
@@ -85,9 +86,9 @@ def locate(data_dir: Path | None) -> Path | None:
             )
         return found
     listed = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    keras = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+    keras = expanded(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets"
     places = (
-        *(Path(entry).expanduser() for entry in listed if entry),
+        *(expanded(entry) for entry in listed if entry),
         keras / f"{FOLDER}-target",  # Keras 3 unpacks the archive here, older versions into one of the next two
         keras / FOLDER,
         keras,

@@ -48,6 +48,7 @@ FILES = (*MD5, META)
 _README = "readme.html"
 
 MOST_BYTES = 40_000_000  # of a file; the published ones have 31,035,999 at most
+LONGEST_NAME = 255  # characters of a photo's file name, as most file systems allow; the published ones have 50 at most
 MOST_UNPACKED = 250_000_000  # bytes of an unpacked archive; the published one has 186,224,640
 
 
@@ -105,7 +106,7 @@ def read(place: Path) -> Batches:
         if per_batch == PER_BATCH:
             _check_classes(in_order)
     except MalformedError as error:
-        raise UserError(f"{current} {error}: get CIFAR-10 again, from {URL}") from error
+        raise UserError(f"{current} {error}: remove it, and get CIFAR-10 again, from {URL}") from error
     except OSError as error:
         raise UserError(f"{current} cannot be read ({error.strerror or error}): mend that, or move it away") from error
     return Batches(
@@ -154,7 +155,7 @@ def _archive(archive: Path) -> Iterator[tuple[str, bytes]]:
                         yield path.name, content.read()
             while unpacked.read(1 << 16):  # gzip compares its checksum when it comes to the end
                 pass
-    except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, ValueError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error, tarfile.TarError, ValueError, RecursionError) as error:
         raise MalformedError(f"is no tar.gz archive, or is cut short or damaged ({error})") from error
 
 
@@ -205,7 +206,7 @@ def _batch(content: bytes, file: str) -> tuple[np.ndarray, np.ndarray, list[str]
     if not all(type(label) is int and 0 <= label < len(CLASSES) for label in labels):
         raise MalformedError(f"has labels that are not whole numbers from 0 to {len(CLASSES) - 1}")
     if not all(isinstance(name, bytes) and _is_plain(name) for name in names):
-        raise MalformedError("has file names that are empty, or not of printable ASCII without a slash")
+        raise MalformedError("has file names that are empty, very long, or not of printable ASCII without a slash")
     plain = [name.decode("ascii") for name in names]
     if len(set(plain)) < len(plain):
         plain = [f"{position:05d}_{name}" for position, name in enumerate(plain)]
@@ -224,7 +225,9 @@ def _entries(content: bytes, keys: set[bytes]) -> dict[bytes, Any]:
 
 def _is_plain(name: bytes) -> bool:
     """Whether a name is safe to be shown, and to be part of a path."""
-    return name.isascii() and name.decode("ascii").isprintable() and b"/" not in name and name not in (b"", b".", b"..")
+    # One long name, said of every photo, would be copied for each.
+    short = len(name) <= LONGEST_NAME and name not in (b"", b".", b"..")
+    return short and name.isascii() and name.decode("ascii").isprintable() and b"/" not in name
 
 
 def _check_classes(labels: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import expanded
 from tl_toolkit.datasets import REGISTRY
 from tl_toolkit.datasets.images import SUFFIXES
 from tl_toolkit.datasets.load import load_dataset
@@ -46,7 +47,7 @@ def collect(name: str, *, data_dir: Path | None = None, allow_sample: bool = Tru
     Raises:
         UserError: there is no such data set or folder, it cannot be read, or it holds no photo.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if name in REGISTRY or not path.exists():
         dataset = load_dataset(name, data_dir=data_dir, allow_sample=allow_sample)
         if dataset.pixels is not None:

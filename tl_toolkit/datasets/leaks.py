@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tl_toolkit.datasets.audit import HASH_ALONE, Examination, Prints, compare
+from tl_toolkit.datasets.audit import HASH_ALONE, NEAR_DUPLICATES, Examination, Limits, Prints, compare
 from tl_toolkit.datasets.images import decode_image
 
 KINDS = ("file", "pixels", "near")
@@ -107,7 +107,13 @@ def pixel_digest(photo: np.ndarray) -> str:
 
 
 def find_leaks(
-    train: Side, test: Side, advance: Callable[[int], None] = lambda _: None, *, rows: int = 1024, columns: int = 8192
+    train: Side,
+    test: Side,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    limits: Limits = NEAR_DUPLICATES,
+    rows: int = 1024,
+    columns: int = 8192,
 ) -> Leaks:
     """Compare each photo of a test set with each of a training set.
 
@@ -116,11 +122,12 @@ def find_leaks(
 
     Args:
         advance: Called with the number of photos of the test set done.
+        limits: Of near duplicates; see :func:`~tl_toolkit.datasets.audit.limits_of`.
 
     Raises:
         BrokenImageError, OSError: a file is no longer the photo that it was when it was examined.
     """
-    here, there = (Prints.of(side.examination.hashes, side.features) for side in (test, train))
+    here, there = (Prints.of(side.examination.hashes, side.features, limits) for side in (test, train))
     by_digest: dict[str, list[int]] = defaultdict(list)
     for index, digest in enumerate(train.examination.sha256):
         by_digest[digest].append(index)

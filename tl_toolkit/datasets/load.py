@@ -10,7 +10,7 @@ import numpy as np
 
 from tl_toolkit.core.console import warn
 from tl_toolkit.core.errors import UnknownNameError, UserError
-from tl_toolkit.core.files import cache_folder
+from tl_toolkit.core.files import cache_folder, expanded
 from tl_toolkit.core.records import Dataset
 from tl_toolkit.datasets import REGISTRY, sample, slash
 from tl_toolkit.datasets.download import DownloadError
@@ -34,7 +34,7 @@ def load_dataset(name: str, *, data_dir: Path | None = None, allow_sample: bool 
     if path := named_path(name):
         return folder(path)
     listed = os.environ.get(slash.DATA_VARIABLE, "").split(os.pathsep)
-    for parent in [*([data_dir] if data_dir else []), *(Path(entry).expanduser() for entry in listed if entry)]:
+    for parent in [*([data_dir] if data_dir else []), *(expanded(entry) for entry in listed if entry)]:
         if (parent / name).is_dir():
             return folder(parent / name)
     unknown = str(UnknownNameError("data set", name, REGISTRY))
@@ -43,7 +43,7 @@ def load_dataset(name: str, *, data_dir: Path | None = None, allow_sample: bool 
 
 def named_path(name: str) -> Path | None:
     """The path that the name of a data set means; None for a registered name, and for one that is to be looked up."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     return path if name not in REGISTRY and (path.exists() or len(path.parts) > 1) else None
 
 

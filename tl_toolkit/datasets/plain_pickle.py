@@ -58,7 +58,7 @@ def load(content: bytes) -> Any:
         MalformedError: the pickle is cut short or damaged, goes on after its end, is too long, or has anything else in
             it; the message names a global that is not allowed.
     """
-    machine, stream = _Machine(), io.BytesIO(content)
+    machine, stream = _Machine(len(content)), io.BytesIO(content)
     try:
         for number, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
             if number == MOST_INSTRUCTIONS:
@@ -73,9 +73,15 @@ def load(content: bytes) -> Any:
 
 
 class _Machine:
-    """The stack, the marks in it and the memo of a pickle that is followed."""
+    """The stack, the marks in it and the memo of a pickle that is followed.
 
-    def __init__(self) -> None:
+    Args:
+        size: Of the pickle in bytes: calls may make no more bytes than it has, for a text in the memo can be encoded
+            again and again.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.left = size
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -112,7 +118,10 @@ class _Machine:
         elif name == "STACK_GLOBAL":
             stack.append(_global(" ".join(part for part in self.taken(2) if isinstance(part, str))))
         elif name == "REDUCE":
-            stack.append(_called(*self.taken(2)))
+            stack.append(made := _called(*self.taken(2)))
+            self.left -= len(made) if isinstance(made, bytes) else 0
+            if self.left < 0:
+                raise MalformedError("makes more bytes in its pickle than it has")
         elif name == "BUILD":
             stack.append(_completed(*self.taken(2)))
         elif name not in ("PROTO", "FRAME", "STOP"):

@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 from tl_toolkit.core.console import note, progress, warn
 from tl_toolkit.core.errors import UserError
+from tl_toolkit.core.files import expanded
 from tl_toolkit.datasets.download import DownloadError, RemoteFile, exclusive, fetch_all
 
 NAME = "slash"
@@ -113,7 +114,7 @@ def locate(data_dir: Path | None) -> Path | None:
         UserError: ``data_dir`` is given and holds no Slash photos. Whoever names a folder wants that one.
     """
     if data_dir is not None:
-        data_dir = data_dir.expanduser()
+        data_dir = expanded(data_dir)
         for folder in (data_dir / NAME, data_dir):
             if not _missing_classes(folder):
                 return folder
@@ -122,7 +123,7 @@ def locate(data_dir: Path | None) -> Path | None:
             f"{data_dir / NAME}. Name a folder that holds them, or leave --data-dir out."
         )
     listed = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    for parent in [*(Path(entry).expanduser() for entry in listed if entry), user_folder()]:
+    for parent in [*(expanded(entry) for entry in listed if entry), user_folder()]:
         folder = parent / NAME
         missing = _missing_classes(folder)
         if not missing:

@@ -59,8 +59,8 @@ class Engine:
     ) -> SearchResult:
         """Run every study to its end, to the deadline, or to Ctrl-C.
 
-        With the reference, the first batch is the reference alone, so that every study has a score to show however
-        early it is stopped.
+        With the reference, the first batch is the reference alone, so that every study soon has a score to show; where
+        time is up before, the reference stands in without one.
 
         Args:
             space: Parameters, metric, number of trials, pruning, and the reference.
@@ -79,7 +79,7 @@ class Engine:
                 settings without being told.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C before every study has a complete trial.
+            KeyboardInterrupt: Ctrl-C before every study has a complete trial, or again while the search is closed.
             RuntimeError: the objective left out a trial before time was up.
             UserError: no trial of a study came to its end.
         """
@@ -126,7 +126,7 @@ class _Course:
         return Proposal(study=self.study, config=self.config, until=until)
 
     def trial(self) -> Trial:
-        seen = self.look if self.state not in ("failed", "cut") else None
+        seen = self.look if self.state != "failed" else None
         return Trial(
             study=self.study,
             number=self.number,

@@ -128,7 +128,7 @@ def train_heads(
     tasks: Sequence[HeadTask],
     *,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[float], None] = lambda _: None,
 ) -> Heads:
     """Train every task's head from zero weights.
 
@@ -137,7 +137,7 @@ def train_heads(
         n_classes: k.
         tasks: Heads to train, in any order.
         seed: Of the batches and of dropout; the same for all heads.
-        advance: Called with the number of heads done, for progress.
+        advance: Called with what is done, for progress: numbers of heads, and shares of such.
 
     Returns:
         The heads in the order of ``tasks``.
@@ -147,9 +147,8 @@ def train_heads(
     """
     kernels = np.empty((len(tasks), table.features.shape[2], n_classes), np.float32)
     biases = np.empty((len(tasks), n_classes), np.float32)
-    for members, heads in train_in_turn(table, n_classes, tasks, seed=seed):
+    for members, heads in train_in_turn(table, n_classes, tasks, seed=seed, advance=advance):
         kernels[members], biases[members] = heads.kernels, heads.biases
-        advance(len(members))
     return Heads(kernels=kernels, biases=biases)
 
 
@@ -159,11 +158,13 @@ def train_in_turn(
     tasks: Sequence[HeadTask],
     *,
     seed: int,
+    advance: Callable[[float], None] = lambda _: None,
     expired: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[list[int], Heads]]:
     """As :func:`train_heads`, program by program.
 
     Args:
+        advance: Called after each call of a program; see :func:`train_heads`.
         expired: Whether time is up: the program under way is then left, and nothing more is yielded.
 
     Yields:
@@ -185,29 +186,31 @@ def train_in_turn(
         members.sort(key=lambda i: tasks[i].epochs)
         for start in range(0, len(members), full):
             chunk = members[start : start + full]
-            padded = chunk + [chunk[-1]] * (full - len(chunk))
             for i in chunk:
                 if expired():
                     return
                 key = tasks[i].rows.tobytes()
                 if key not in standardised:
                     standardised[key] = standardisation(table.features, tasks[i].rows)
-            heads = _run(table, n_classes, [tasks[i] for i in padded], standardised, seed, expired)
+            heads = _run(table, n_classes, [tasks[i] for i in chunk], full, standardised, seed, advance, expired)
             if heads is None:
                 return
-            yield chunk, Heads(kernels=heads.kernels[: len(chunk)], biases=heads.biases[: len(chunk)])
+            yield chunk, heads
 
 
 def _run(
     table: FeatureTable,
     n_classes: int,
-    tasks: list[HeadTask],
+    own: list[HeadTask],
+    full: int,
     standardised: dict[bytes, tuple[np.ndarray, np.ndarray]],
     seed: int,
+    advance: Callable[[float], None],
     expired: Callable[[], bool],
 ) -> Heads | None:
-    """Heads that share a batch matrix; None where time was up."""
+    """Heads that share a batch matrix, in a program of ``full`` heads; None where time was up."""
     tf = tensorflow()
+    tasks = own + [own[-1]] * (full - len(own))
     n, all_views, d = table.features.shape
     configs = [task.config for task in tasks]
     views, batch_size, dropout = configs[0].views, configs[0].batch_size, configs[0].dropout
@@ -247,13 +250,13 @@ def _run(
     for first in range(0, len(images), _STEPS):
         if expired():
             return None
-        own = slice(first, first + _STEPS)
+        part = slice(first, first + _STEPS)
         last = min(first + _STEPS, len(images))
         fill = ((0, first + _STEPS - last), (0, 0))
         state = steps()(
-            np.pad(images[own], fill), np.pad(chosen[own], fill), np.int32(first), np.int32(last), state, *given
+            np.pad(images[part], fill), np.pad(chosen[part], fill), np.int32(first), np.int32(last), state, *given
         )
+        advance(len(own) * (last - first) / len(images))
     kernel, bias = state[0].numpy(), state[3].numpy()
-    return Heads(
-        kernels=np.ascontiguousarray(kernel.transpose(1, 0, 2)), biases=bias - (means[:, :, None] * kernel).sum(0)
-    )
+    kernels, biases = kernel.transpose(1, 0, 2), bias - (means[:, :, None] * kernel).sum(0)
+    return Heads(kernels=np.ascontiguousarray(kernels[: len(own)]), biases=biases[: len(own)])

@@ -26,13 +26,13 @@ def trained(
     n_classes: int,
     *,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[float], None] = lambda _: None,
     expired: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Heads]]:
     """Train a head for each job; jobs that share features are trained as one program.
 
     Args:
-        advance: Called with the number of jobs done, for progress.
+        advance: Called with what is done, for progress: numbers of jobs, and shares of such.
         expired: Whether time is up: no more features are then turned to, heads under way are left, and nothing more
             is yielded.
 
@@ -47,8 +47,7 @@ def trained(
             return
         table = tables(max((jobs[i].config for i in members), key=lambda config: config.views))
         tasks = [HeadTask(config=jobs[i].config, rows=jobs[i].train, stop=jobs[i].until) for i in members]
-        for done, heads in train_in_turn(table, n_classes, tasks, seed=seed, expired=expired):
-            advance(len(done))
+        for done, heads in train_in_turn(table, n_classes, tasks, seed=seed, advance=advance, expired=expired):
             for number, task in enumerate(done):
                 yield members[task], heads.only(number)
 
@@ -59,7 +58,7 @@ def fit(
     n_classes: int,
     *,
     seed: int,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Callable[[float], None] = lambda _: None,
     expired: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Train a head for each job and predict its test photos in their clean view; ``expired`` as for :func:`trained`.

@@ -134,7 +134,13 @@ def prepare(options: DataOptions, dataset: Dataset, bank: FeatureBank, watch: St
             features = bank.features(backbone, clean, lambda done: display.advance(task, done))
             compared = features[:, 0, : auditing.FEATURES]
             task = display.add_task("Comparing all with all", total=len(photos))
-            audit = auditing.group(dataset, examination, compared, lambda done: display.advance(task, done))
+            audit = auditing.group(
+                dataset,
+                examination,
+                compared,
+                lambda done: display.advance(task, done),
+                limits=auditing.limits_of(backbone),
+            )
     n_inner = options.inner_folds
     if n_inner and dataset.test is not None:
         n_inner = HOLDOUTS

@@ -115,7 +115,7 @@ def evaluate_folder(options: EvaluateOptions) -> FolderEvaluation:
         task = display.add_task("Computing features", total=bank.missing(backbone, source))
         table = bank.features(backbone, source, lambda done: display.advance(task, done))
         features = table[:, 0, : auditing.FEATURES]
-        audit = auditing.group(dataset, examination, features)
+        audit = auditing.group(dataset, examination, features, limits=auditing.limits_of(backbone))
     with watch.step("prediction", f"Classifying {len(dataset)} photos"), progress() as display:
         task = display.add_task("Classifying photos", total=len(dataset))
         said = []
@@ -233,7 +233,7 @@ def _leaks(
         examination=examination,
         features=features if kept.complete else None,
     )
-    found = compared(known, new, advance)
+    found = compared(known, new, advance, limits=auditing.limits_of(kept.backbone))
     return replace(found, pairs=tuple(replace(pair, train=int(rows[pair.train])) for pair in found.pairs))
 
 

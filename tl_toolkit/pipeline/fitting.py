@@ -102,10 +102,17 @@ def trainer_of(
 
 
 class Fitter(Protocol):
-    """A :data:`~tl_toolkit.evaluation.nested.Fit` that yields nothing more once ``expired`` says that time is up."""
+    """A :data:`~tl_toolkit.evaluation.nested.Fit` that yields nothing more once ``expired`` says that time is up.
+
+    ``heads`` is called with what is done of the jobs that are heads: numbers of them, and shares of such.
+    """
 
     def __call__(
-        self, jobs: Sequence[Job], *, expired: Callable[[], bool] = lambda: False
+        self,
+        jobs: Sequence[Job],
+        *,
+        heads: Callable[[float], None] = lambda _: None,
+        expired: Callable[[], bool] = lambda: False,
     ) -> Iterator[tuple[int, np.ndarray]]: ...
 
 
@@ -123,12 +130,17 @@ def fitter(
         epochs: Called with the number of epochs of networks that are done, for progress.
     """
 
-    def fit(jobs: Sequence[Job], *, expired: Callable[[], bool] = lambda: False) -> Iterator[tuple[int, np.ndarray]]:
+    def fit(
+        jobs: Sequence[Job],
+        *,
+        heads: Callable[[float], None] = lambda _: None,
+        expired: Callable[[], bool] = lambda: False,
+    ) -> Iterator[tuple[int, np.ndarray]]:
         frozen = [i for i, job in enumerate(jobs) if job.config.network == FROZEN]
         own = partial(tables, expired=expired)
         try:
             for position, probabilities in fit_heads(
-                [jobs[i] for i in frozen], own, n_classes, seed=seed, expired=expired
+                [jobs[i] for i in frozen], own, n_classes, seed=seed, advance=heads, expired=expired
             ):
                 yield frozen[position], probabilities
         except TimeUpError:

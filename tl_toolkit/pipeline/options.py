@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tl_toolkit.core.files import expanded
 from tl_toolkit.datasets.load import named_path
 
 
@@ -37,7 +38,7 @@ class DataOptions:
         path = named_path(self.dataset)
         return {
             "argument": str(path.absolute()) if path else self.dataset,
-            "data_dir": str(self.data_dir.expanduser().absolute()) if self.data_dir else None,
+            "data_dir": str(expanded(self.data_dir).absolute()) if self.data_dir else None,
         }
 
 
@@ -60,8 +61,9 @@ class SearchOptions(SpaceOptions):
 
     Attributes:
         timeout: Seconds after the start of the job, data and features included, at which the search ends, in the middle
-            of a trial if need be. Where it has no complete one, the reference settings stand in. Scoring, export and
-            report come after it; the baseline and the original protocol are then left out.
+            of a trial if need be; features that fine-tuning begins with are waited for. Where it has no complete one,
+            the reference settings stand in. Scoring, export and report come after it; the baseline and the original
+            protocol are then left out.
         ensemble: Trials that are averaged; None for what suits the space.
         baseline: ``none``, ``quick`` or ``full``.
         protocol: ``nested``; or ``original``, which shows beside it what the first Slash classifier would have claimed.

@@ -8,7 +8,7 @@ Each step takes records and gives a record; what one room needs of another is pa
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,10 @@ from rich.progress import Progress
 
 from tl_toolkit.augmentation import REGISTRY as AUGMENTATIONS
 from tl_toolkit.backbones.features import FeatureBank, resolve
-from tl_toolkit.backbones.tables import FeatureTables
 from tl_toolkit.core.console import progress, warn
 from tl_toolkit.core.errors import UserError
 from tl_toolkit.core.files import cache_folder, write_json, write_text
-from tl_toolkit.core.records import Dataset, Evaluation, ExportedModel
+from tl_toolkit.core.records import Dataset, Evaluation
 from tl_toolkit.core.runs import PeakMemory, Stopwatch, new_run_folder, plain
 from tl_toolkit.core.searches import SearchSpace
 from tl_toolkit.core.settings import FINE_TUNED, FROZEN, NO_BACKBONE, TrainingConfig
@@ -33,13 +32,13 @@ from tl_toolkit.engines.spaces import find_space, load_space, space_for
 from tl_toolkit.evaluation import nested
 from tl_toolkit.evaluation.comparison import compare
 from tl_toolkit.evaluation.metrics import evaluate
-from tl_toolkit.exporters.classifiers import classifier_of_heads, classifier_of_networks
-from tl_toolkit.heads.fitting import fit_final, joined
+from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.networks import REGISTRY as NETWORKS
 from tl_toolkit.pipeline.analysing import analyse, without_twins
 from tl_toolkit.pipeline.baseline import baseline, original_protocol, outer_trainings
 from tl_toolkit.pipeline.data import Prepared, find_data, prepare
-from tl_toolkit.pipeline.exporting import export_model, exporters_of, finish, spread
+from tl_toolkit.pipeline.exporting import exporters_of, finish
+from tl_toolkit.pipeline.final import export_final
 from tl_toolkit.pipeline.fitting import fitted_with
 from tl_toolkit.pipeline.keeping import keep_training
 from tl_toolkit.pipeline.options import SearchOptions, SpaceOptions
@@ -151,7 +150,10 @@ def _search(
         watch.move(tables.seconds, "search", "features")
         found = replace(found, seconds=found.seconds - tables.seconds)
         if found.stopped != "finished":
-            warn(f"The search ended early ({found.stopped}) after {len(found.seen)} of {total} trials.")
+            stand_in = (
+                " The reference settings stand in for the best ones." if len(found.seen) < len(found.trials) else ""
+            )
+            warn(f"The search ended early ({found.stopped}) after {len(found.seen)} of {total} trials.{stand_in}")
 
         where = "official test set" if splits.official else "outer folds"
         with watch.step("evaluation", f"Scoring on the {where}"):
@@ -178,23 +180,29 @@ def _search(
                     resamples=resamples,
                 )
 
+            def shown(jobs: Sequence[Job]) -> Iterator[tuple[int, np.ndarray]]:
+                count = sum(job.config.network == FROZEN for job in jobs)
+                task = display.add_task("Heads", total=count, visible=count > 0)
+                yield from fit(jobs, heads=lambda done: display.advance(task, done))
+                display.remove_task(task)
+
             resamples = 200 if options.smoke else 2000
             folds = min(splits.n_inner, space.scored_folds or splits.n_inner)
             if space.reference.network in NETWORKS:
                 # Kept from run to run, and what the baseline of another run is, too.
                 said = outer_trainings(space.reference, prepared, trainer, display).probabilities
             else:
-                said = nested.outer_predictions(fit, [[space.reference]] * splits.n_outer, splits)
+                said = nested.outer_predictions(shown, [[space.reference]] * splits.n_outer, splits)
             reference = scored("reference settings", said)
             # After the reference: a network that was trained last need not be trained again to be exported.
-            best = scored("search winners", nested.outer_predictions(fit, members, splits))
+            best = scored("search winners", nested.outer_predictions(shown, members, splits))
             comparison = compare(best, reference, groups[rows], resamples=resamples)
         late = options.timeout is not None and watch.total() >= options.timeout
         hurry = late or found.stopped in ("timeout", "interrupted")
         scratch = _from_scratch(options, prepared, trainer, best, watch, display, hurry=hurry)
         shutil.rmtree(folder / "unfinished", ignore_errors=True)
         with watch.step("export", "Training and exporting the final model"):
-            exports = export_final(folder, tables, trainer, prepared, final, options)
+            exports = export_final(folder, tables, trainer, prepared, final, options, display)
         with watch.step("analysis", "Looking into the result: learning curve, calibration, mistakes"):
             try:
                 analyse(folder, prepared, tables, best, members, final, folds, options)
@@ -260,38 +268,3 @@ def _from_scratch(
     except KeyboardInterrupt:
         warn("Interrupted: the report goes without the network from scratch.")
     return found
-
-
-def export_final(
-    folder: Path,
-    tables: FeatureTables,
-    trainer: Trainer,
-    prepared: Prepared,
-    members: Sequence[TrainingConfig],
-    options: SearchOptions,
-) -> list[ExportedModel]:
-    """Train the final settings, write the model files, and check them on photos of every class.
-
-    It is trained on all photos, but for those of an official test set.
-    """
-    dataset, rows = prepared.dataset, prepared.splits.final
-    checked = spread(dataset.labels, prepared.splits.scored)
-    if members[0].network != FROZEN:
-        some = np.isin(np.arange(len(dataset)), checked)
-        networks = [trainer.model(trainer.train(config, rows)) for config in members]
-        said = [trainer.exact(network, config, some) for network, config in zip(networks, members, strict=True)]
-        classifier = classifier_of_networks(networks, dataset.class_names)
-    else:
-        heads = [fit_final(config, tables, rows, len(dataset.class_names), seed=options.seed) for config in members]
-        said = [
-            head.probabilities(tables(config).features[checked, 0])[0]
-            for head, config in zip(heads, members, strict=True)
-        ]
-        parts, kernels = joined(heads, [resolve(c.backbone) for c in members], lambda part: part[0].n_features)
-        classifier = classifier_of_heads(
-            [(backbone.connect, side) for backbone, side in parts],
-            kernels,
-            np.concatenate([head.biases for head in heads]),
-            dataset.class_names,
-        )
-    return export_model(folder, classifier, prepared, checked, np.mean(said, axis=0), rows, options.export)

@@ -266,7 +266,9 @@ def _how(run: dict[str, Any]) -> dict[str, Any]:
         "trials that failed": pick(run, "search.n_failed", int),
         "trials averaged in the model": len(pick(run, "search.members.final", list)),
         "the search was": pick(run, "search.stopped", str),
-        "score of the single winners, inner folds": "no trial was complete" if unknown else pick(run, inner, float),
+        "score of the single winners, inner folds": "not every search had a complete trial"
+        if unknown
+        else pick(run, inner, float),
         "seconds of the search": round(pick(run, "search.seconds", float)),
         "trials a minute": round(pick(run, "search.trials_per_minute", float)),
     }
