@@ -230,20 +230,58 @@ class TestDriving:
         assert found.stopped == "timeout"
         assert found.winner("final").config.learning_rate == (reference if reference < 0.9 else 0.2)
 
-    def test_ctrl_c_while_a_study_is_told_comes_when_it_was_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        run = Run(rates(0.1, 0.2, 0.3))
-        study, looks = run.studies["final"], itertools.count()
+    @pytest.mark.parametrize(
+        ("moments", "told"),
+        [
+            ([("ask", 2)], [(0, "dropped"), (1, "dropped")]),
+            ([("look", 2)], [(0, "pruned"), (1, "pruned"), (2, "dropped"), (3, "dropped")]),
+            ([("end", 2)], [(0, "pruned"), (1, "pruned"), (2, "pruned"), (3, "pruned")]),
+            ([("look", 2), ("drop", 1)], [(0, "pruned"), (1, "pruned"), (2, "dropped"), (3, "dropped")]),
+        ],
+    )
+    def test_ctrl_c_while_a_study_is_asked_or_told_comes_when_that_is_done(
+        self, moments: list[tuple[str, int]], told: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = Run(rates(0.4, 0.3, 0.2, 0.1), Pruning(first=3, factor=2))
+        study, calls = run.studies["final"], Counter[str]()
 
-        def look(number: int, look: Look) -> None:
-            if next(looks) == 1:
+        def pressed(name: str) -> Callable[..., Any]:
+            method = getattr(study, name)
+
+            def call(*given: Any) -> Any:
+                calls[name] += 1
+                if (name, calls[name]) in moments:
+                    signal.raise_signal(signal.SIGINT)
+                return method(*given)
+
+            return call
+
+        for name in ("ask", "look", "end", "drop"):
+            monkeypatch.setattr(study, name, pressed(name))
+        # No trial is complete by then.
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        assert sorted(one for one in study.told if len(one) == 2) == told
+
+    def test_ctrl_c_while_optuna_writes_leaves_its_journal_whole(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from optuna.storages.journal import JournalFileBackend
+
+        append, appended = JournalFileBackend.append_logs, itertools.count()
+
+        def interrupted(backend: Any, logs: Any) -> None:
+            if next(appended) == 30:
                 signal.raise_signal(signal.SIGINT)
-            study.told.append((number, look.epochs, look.score))
+            append(backend, logs)
 
-        monkeypatch.setattr(study, "look", look)
-        found = run()
+        monkeypatch.setattr(JournalFileBackend, "append_logs", interrupted)
+        found = searched("optuna", space_of(RATE, trials=40), tmp_path, lambda proposal: proposal.config.learning_rate)
         assert found.stopped == "interrupted"
-        assert [trial.state for trial in found.trials] == ["complete", "complete"]
-        assert [told for told in study.told if len(told) == 2] == [(0, "complete"), (1, "complete"), (2, "dropped")]
+        assert 1 < len(found.trials) < 40
+        logs = (tmp_path / "study.log").read_text().splitlines()
+        assert next(appended) == len(logs) == len([json.loads(line) for line in logs])
+        assert not list(tmp_path.glob("study.log.lock*"))
 
     def test_a_study_that_asks_for_less_than_its_trials_is_exhausted(self) -> None:
         run = Run(rates(0.1, 0.2))

@@ -32,6 +32,7 @@ from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.datasets import collection
 from tl_toolkit.datasets.sample import draw
 from tl_toolkit.datasets.splits import make_splits
+from tl_toolkit.evaluation.nested import Job
 from tl_toolkit.heads.fitting import fit_final
 from tl_toolkit.pipeline import data, fitting
 from tl_toolkit.pipeline.fitting import tables_of
@@ -105,6 +106,24 @@ def test_small_photos_have_limits_of_their_own(arrays: Dataset, monkeypatch: pyt
     assert pipeline.prepare(options, arrays, bank, Stopwatch()).audit.near
     monkeypatch.setattr("tl_toolkit.datasets.audit.OF_SMALL_LIMITS", ((-1, 2.0),))
     assert not pipeline.prepare(options, arrays, bank, Stopwatch()).audit.near
+
+
+def test_a_fitter_ends_where_time_is_up_in_features(
+    arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each core is at a photo of its own when time is up.
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    bank, options = FeatureBank(tmp_path / "features"), pipeline.SearchOptions(dataset="arrays")
+    prepared = pipeline.prepare(options, arrays, bank, Stopwatch())
+    rows = ~prepared.splits.scored
+    job = Job(config=TrainingConfig(backbone="efficientnet_lite0@64", epochs=1), train=rows, test=~rows)
+    with console.progress() as display:
+        _, _, fit = fitting.fitted_with(prepared, bank, display, 0, tmp_path / "scratch")
+        distinct = bank.computed
+        assert list(fit([job], expired=lambda: bank.folder.exists() and any(bank.folder.glob("*64px*")))) == []
+        assert distinct < bank.computed < 2 * distinct
+        assert len(list(fit([job]))) == 1
+    assert bank.computed == 2 * distinct
 
 
 @pytest.mark.usefixtures("scored_only")

@@ -225,3 +225,29 @@ def test_a_chance_too_small_for_a_float_is_not_called_zero() -> None:
     figures = {"differences": {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}}, "better": 7577, "worse": 112}
     assert verdict("guessing", {**figures, "p_value": 0.0}).endswith("p < 1e-100).")
     assert verdict("guessing", {**figures, "p_value": 0.00123}).endswith("p = 0.0012).")
+
+
+def test_searches_that_were_cut_short_of_a_trial_are_told_of(saved: SavedRun) -> None:
+    studies = {trial["study"] for trial in saved.trials}
+    assert len(studies) > 2
+
+    def cut(study: str) -> SavedRun:
+        """As if time had been up before a trial of this study was complete."""
+        others = [trial for trial in saved.trials if trial["study"] != study]
+        reference = {**next(trial for trial in saved.trials if trial["study"] == study), "state": "cut", "score": ""}
+        search = {**saved.run["search"], "outer_winners_inner_score": None}
+        if study == "final":
+            search = {**saved.run["search"], "best_inner_score": None}
+        return replace(saved, trials=[*others, reference], run={**saved.run, "search": search})
+
+    said = f"Time was up before 1 of the {len(studies)} searches had a complete trial"
+    assert said not in page.render(saved)
+    whole = page.render(cut("outer-0"))
+    assert said in whole
+    assert ">What the search found<" in whole
+    assert "What choosing flattered" not in whole
+    last = page.render(cut("final"))
+    assert said in last
+    assert ">What the search found<" not in last
+    assert "This model has the reference settings" in last
+    assert "best trial of the last search" not in last
