@@ -140,9 +140,10 @@ class TestWhatARunLeaves:
         assert any(line.startswith("accuracy") for line in lines)
         assert lines[-1] == f"Report: {smoke_run.folder / 'index.html'}"
         shutil.copy(next((pictures / "Games").iterdir()), tmp_path / "photo.jpg")
-        monkeypatch.chdir(tmp_path)
         said, python, option, module, *words = shlex.split(last)
-        assert (said, python, option, module) == ("Predict:", "python", "-m", "tl_toolkit.predict")
+        assert (said, option, module) == ("Predict:", "-m", "tl_toolkit.predict")
+        assert Path(shutil.which(python) or "").absolute() == Path(sys.executable)
+        monkeypatch.chdir(tmp_path)
         assert predict.main(words) == 0
         [row] = csv.DictReader(capsys.readouterr().out.splitlines())
         assert row["path"] == "photo.jpg"
