@@ -76,6 +76,12 @@ def test_when_time_is_up_the_features_that_are_there_are_kept(tmp_path: Path, mo
         assert (bank.computed, bank.reused) == (before, 0)
         assert tables(config).features.shape[:2] == (40, 1)
         assert (bank.computed, bank.reused) == (40, before)
+        known = tables(config)
+        assert tables(config) is known
+        tables.forget()
+        again = tables(config)
+        assert again is not known
+        np.testing.assert_array_equal(again.features, known.features)
     assert sorted(computed) == list(range(40))
 
 

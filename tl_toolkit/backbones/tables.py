@@ -59,6 +59,10 @@ class FeatureTables:
                 self.seconds += time.monotonic() - begun
         return known
 
+    def forget(self) -> None:
+        """Hold no table any longer: one that is asked for again is made again from the bank."""
+        self._tables.clear()
+
     def _make(self, config: TrainingConfig, expired: Callable[[], bool]) -> FeatureTable:
         source = self._source(config)
         what = f"{config.backbone}, {config.augmentation}" + (f" {config.strength}" if config.strength else "")

@@ -72,6 +72,8 @@ def trainer_of(
     def begin(model: Any, config: TrainingConfig, rows: np.ndarray) -> None:
         if config.network == FINE_TUNED:
             fitted = fit_final(replace(head, backbone=config.backbone), tables, rows, n_classes, seed=seed)
+            # Of tens of thousands of photos they take more than the network.
+            tables.forget()
             model.get_layer("head").set_weights([fitted.kernels[0], fitted.biases[0]])
             return
         network = NETWORKS.get(config.network)
