@@ -8,8 +8,8 @@
 has its own settings, goes from the files to the report, and has a process and a cache of its own, so that TensorFlow is
 started and features are computed anew, and its memory is its own. Prints for each the accuracy, the minutes and the
 memory of every seed, and the minutes of training; for networks from scratch also the share of the machine's float32
-matrix-product peak at which they trained: 3 forward passes a step. That is of float32 also where they train in bfloat16,
-which may be twice as fast. The minutes of ``fine_tuned`` are without those of the search that it begins from.
+matrix-product peak at which they trained: 3 forward passes a step. It is that of float32 where they train in bfloat16,
+too, which may be twice as fast. The minutes of ``fine_tuned`` are without those of the search that it begins from.
 """
 
 from __future__ import annotations
