@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 CLASSES = ("Beauty", "Games", "Home")
+SCHEMA = json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text())
 OF_NETWORKS = {
     "network",
     "activity_l2",
@@ -69,6 +72,18 @@ class Finished:
     code: int
     stdout: str
     stderr: str
+
+
+def run_of(folder: Path) -> dict[str, Any]:
+    """The ``run.json`` of a run folder."""
+    found: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return found
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of a run."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def command(*words: str, timeout: float = 1200, where: Path | None = None) -> Finished:

@@ -18,12 +18,11 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import CLASSES, Finished, SmokeRun, command
+from conftest import CLASSES, SCHEMA, Finished, SmokeRun, command, run_of
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 from test_images import encode, photo, retag
-from test_search import SCHEMA, run_of
 
 from tl_toolkit import export
 from tl_toolkit.core.errors import UserError

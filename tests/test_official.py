@@ -9,7 +9,6 @@ import io
 import json
 import time
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-from conftest import CLASSES
+from conftest import CLASSES, SCHEMA, run_of
 from PIL import Image
 
 from tl_toolkit import pipeline
@@ -86,8 +85,6 @@ def searched(arrays: Dataset, tmp_path_factory: pytest.TempPathFactory) -> pipel
             pipeline.SearchOptions(dataset="arrays", space=str(out / "space.yaml"), out=out, baseline="quick", trials=4)
         )
 
-
-SCHEMA = json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text())
 
 NETWORKS = """
 metric: accuracy
@@ -234,7 +231,7 @@ def test_a_test_set_without_a_class_is_refused() -> None:
 
 
 def test_the_run_scores_the_test_set_and_keeps_to_the_schema(searched: pipeline.Outcome, arrays: Dataset) -> None:
-    run = json.loads((searched.folder / "run.json").read_text())
+    run = run_of(searched.folder)
     jsonschema.validate(run, SCHEMA)
     assert run["splits"]["official_test_set"]
     assert run["splits"]["n_scored"] == len(CLASSES) * TESTED
@@ -315,7 +312,7 @@ def test_fine_tuning_begins_with_the_best_head_of_the_search(
         out=tmp_path,
     )
     outcome = pipeline.train(options)
-    jsonschema.validate(json.loads((outcome.folder / "run.json").read_text()), SCHEMA)
+    jsonschema.validate(run_of(outcome.folder), SCHEMA)
     assert outcome.run["training"]["head"] == searched.run["search"]["best"]
     assert outcome.run["training"]["settings"]["backbone"] == "efficientnet_lite0@96"
 
@@ -405,7 +402,7 @@ def test_what_cannot_be_fine_tuned_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
-    run = json.loads((searched.folder / "run.json").read_text())
+    run = run_of(searched.folder)
     (tmp_path / "run.json").write_text(json.dumps(run | change))
     with pytest.raises(UserError, match=said):
         pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))
@@ -415,7 +412,7 @@ def test_a_search_that_has_seen_the_photos_held_out_is_no_beginning(
     searched: pipeline.Outcome, arrays: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data, "load_dataset", lambda *_, **__: replace(arrays, test=None))
-    run = json.loads((searched.folder / "run.json").read_text())
+    run = run_of(searched.folder)
     (tmp_path / "run.json").write_text(json.dumps(run))
     with pytest.raises(UserError, match="no official test set: name the --backbone"):
         pipeline.train(pipeline.TrainOptions(dataset="arrays", fine_tune=tmp_path, out=tmp_path))
@@ -439,7 +436,7 @@ def test_a_search_on_the_same_photos_must_have_held_the_same_ones_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(data, "load_dataset", lambda *_, **__: arrays)
-    run = json.loads((searched.folder / "run.json").read_text())
+    run = run_of(searched.folder)
     run["splits"]["official_test_set"] = official
     (tmp_path / "run.json").write_text(json.dumps(run))
     splits = json.loads((searched.folder / "splits.json").read_text())

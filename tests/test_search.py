@@ -13,30 +13,18 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
-from conftest import CLASSES, SmokeRun
+from conftest import CLASSES, SCHEMA, SmokeRun, rows_of, run_of
 
 from tl_toolkit import doctor, pipeline, predict, report, search
 from tl_toolkit.__main__ import COMMANDS
 from tl_toolkit.core.settings import TrainingConfig
 from tl_toolkit.evaluation.metrics import score
-
-SCHEMA = json.loads((resources.files("tl_toolkit.core") / "run.schema.json").read_text())
-
-
-def run_of(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text())
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 class TestWhatARunLeaves:

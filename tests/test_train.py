@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from conftest import SCHEMA, rows_of, run_of
 from PIL import Image
 
 import tl_toolkit.pipeline.fitting as fitting
@@ -29,10 +29,6 @@ from tl_toolkit.networks.base import Network
 from tl_toolkit.pipeline.baseline import baseline_settings
 from tl_toolkit.pipeline.training_settings import settings_of
 from tl_toolkit.train import main
-
-SCHEMA = json.loads(
-    (Path(__file__).resolve().parents[1] / "tl_toolkit" / "core" / "run.schema.json").read_text(encoding="utf-8")
-)
 
 
 def tiny(n_classes: int, config: TrainingConfig) -> Any:
@@ -71,15 +67,10 @@ def options(pictures: Path, out: Path, **given: Any) -> pipeline.TrainOptions:
     return pipeline.TrainOptions(**{"dataset": str(pictures), "network": "slash_cnn", "out": out, "folds": 3, **given})
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_training_leaves_a_scored_model_and_its_report(pictures: Path, tmp_path: Path, small: None) -> None:
     outcome = pipeline.train(options(pictures, tmp_path))
     folder, run = outcome.folder, outcome.run
-    jsonschema.validate(json.loads((folder / "run.json").read_text()), SCHEMA)
+    jsonschema.validate(run_of(folder), SCHEMA)
     predictions = rows_of(folder / "predictions.csv")
     splits = json.loads((folder / "splits.json").read_text())
     held_out = {path for path, fold in zip(splits["paths"], splits["outer"], strict=True) if fold == 0}
@@ -241,7 +232,7 @@ class TestMainJob:
 
         first, again = run(), run()
         for outcome in (first, again):
-            jsonschema.validate(json.loads((outcome.folder / "run.json").read_text()), SCHEMA)
+            jsonschema.validate(run_of(outcome.folder), SCHEMA)
         baseline, leaking = first.run["baseline"], first.run["leaking"]
         assert baseline["epochs"] == [1, 1, 1]
         assert (baseline["folds_reused"], again.run["baseline"]["folds_reused"]) == (0, 3)
@@ -274,7 +265,7 @@ class TestMainJob:
             )
         )
         run = outcome.run
-        jsonschema.validate(json.loads((outcome.folder / "run.json").read_text()), SCHEMA)
+        jsonschema.validate(run_of(outcome.folder), SCHEMA)
         assert run["search"]["best"]["network"] == "slash_cnn"
         assert len(run["search"]["members"]["final"]) == 2
         assert run["model"]["max_difference"] <= 1e-3

@@ -19,7 +19,7 @@ from tl_toolkit.core.records import Dataset
 from tl_toolkit.datasets import cifar10_files
 from tl_toolkit.datasets.cifar10_files import ARCHIVE, FILES, FOLDER
 from tl_toolkit.datasets.download import DownloadError, RemoteFile, exclusive, fetch_all
-from tl_toolkit.datasets.slash import DATA_VARIABLE, user_folder
+from tl_toolkit.datasets.slash import DATA_VARIABLE, named_folders, user_folder
 
 NAME = "cifar10"
 SOURCE = (
@@ -85,10 +85,9 @@ def locate(data_dir: Path | None) -> Path | None:
                 "Name a folder that holds either, or leave --data-dir out."
             )
         return found
-    listed = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
     keras = expanded(os.environ.get("KERAS_HOME") or "~/.keras") / "datasets"
     places = (
-        *(expanded(entry) for entry in listed if entry),
+        *named_folders(),
         keras / f"{FOLDER}-target",  # Keras 3 unpacks the archive here, older versions into one of the next two
         keras / FOLDER,
         keras,

@@ -48,7 +48,7 @@ FILES = (*MD5, META)
 _README = "readme.html"
 
 MOST_BYTES = 40_000_000  # of a file; the published ones have 31,035,999 at most
-LONGEST_NAME = 255  # characters of a photo's file name, as most file systems allow; the published ones have 50 at most
+LONGEST_NAME = 255  # characters of a photo's file name, as most file systems allow
 MOST_UNPACKED = 250_000_000  # bytes of an unpacked archive; the published one has 186,224,640
 
 

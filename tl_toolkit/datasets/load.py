@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,8 +32,7 @@ def load_dataset(name: str, *, data_dir: Path | None = None, allow_sample: bool 
         return REGISTRY.get(name)(data_dir, allow_sample)
     if path := named_path(name):
         return folder(path)
-    listed = os.environ.get(slash.DATA_VARIABLE, "").split(os.pathsep)
-    for parent in [*([data_dir] if data_dir else []), *(expanded(entry) for entry in listed if entry)]:
+    for parent in [*([data_dir] if data_dir else []), *slash.named_folders()]:
         if (parent / name).is_dir():
             return folder(parent / name)
     unknown = str(UnknownNameError("data set", name, REGISTRY))

@@ -122,8 +122,7 @@ def locate(data_dir: Path | None) -> Path | None:
             f"No Slash photos in {data_dir}: looked for the class folders {', '.join(CLASSES)} in it and in "
             f"{data_dir / NAME}. Name a folder that holds them, or leave --data-dir out."
         )
-    listed = os.environ.get(DATA_VARIABLE, "").split(os.pathsep)
-    for parent in [*(expanded(entry) for entry in listed if entry), user_folder()]:
+    for parent in [*named_folders(), user_folder()]:
         folder = parent / NAME
         missing = _missing_classes(folder)
         if not missing:
@@ -256,6 +255,15 @@ def _missing_classes(folder: Path) -> list[str]:
         if not (folder / name).is_dir()
         or all(entry.name.startswith(".") or not entry.is_file() for entry in (folder / name).iterdir())
     ]
+
+
+def named_folders() -> list[Path]:
+    """The folders that ``$TL_TOOLKIT_DATA`` lists.
+
+    Raises:
+        UserError: one is in the home folder of nobody.
+    """
+    return [expanded(entry) for entry in os.environ.get(DATA_VARIABLE, "").split(os.pathsep) if entry]
 
 
 def user_folder() -> Path:

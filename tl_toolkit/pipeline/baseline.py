@@ -23,8 +23,8 @@ SMALL = 32
 """Photos of at most so many pixels a side are the business of ``cifar_cnn``, larger ones that of ``slash_cnn``."""
 
 QUICK_PASSES = {"slash_cnn": 10_000, "cifar_cnn": 150_000}
-"""Photos that the quick baseline of each network trains on, over all folds and epochs: about two minutes on two cores
-with AVX-512."""
+"""Photos that the quick baseline of each network trains on, over all folds and epochs: about two minutes on two cores;
+those of ``cifar_cnn`` on cores with AVX-512, longer on others."""
 
 LEAKS = (
     "LEAKING, shown only as a warning: trained on all photos, scored on a fifth of the same photos, "

@@ -256,8 +256,7 @@ def _how(run: dict[str, Any]) -> dict[str, Any]:
     if "training" in run:
         return {"search": "none", "scored by": pick(run, "training.protocol", str)}
     search = pick(run, "search", dict)
-    inner = "search.outer_winners_inner_score"
-    unknown = search.get(inner.removeprefix("search."), 0) is None
+    compared = search.get("outer_winners_inner_score", 0) is not None
     return {
         "engine": pick(run, "search.engine", str),
         "search space": f"{pick(run, 'search.space', str)} ({pick(run, 'search.space_sha256', str)[:12]})",
@@ -266,9 +265,9 @@ def _how(run: dict[str, Any]) -> dict[str, Any]:
         "trials that failed": pick(run, "search.n_failed", int),
         "trials averaged in the model": len(pick(run, "search.members.final", list)),
         "the search was": pick(run, "search.stopped", str),
-        "score of the single winners, inner folds": "not every search had a complete trial"
-        if unknown
-        else pick(run, inner, float),
+        "score of the single winners, inner folds": pick(run, "search.outer_winners_inner_score", float)
+        if compared
+        else "not every search had a complete trial",
         "seconds of the search": round(pick(run, "search.seconds", float)),
         "trials a minute": round(pick(run, "search.trials_per_minute", float)),
     }
